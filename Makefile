@@ -1,0 +1,73 @@
+# `make demo` and `make test` do all set-up on a fresh machine with Python 3.11 or newer; the rest is for working on it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+SETTLED := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format bench clean
+
+help:
+	@echo "make demo     train a network on handwritten digits and write its report (about a minute after set-up)"
+	@echo "make test     all checks: lint, types, import layers, the fast tests"
+	@echo "make bench    speed beside plain PyTorch: make bench DATA=folder-of-MNIST-files"
+	@echo "make lint     lint, format check and types alone;  make format  rewrites"
+	@echo "make clean    remove $(VENV) and caches (never runs/)"
+	@echo "PYTHON=python3.12 chooses another Python"
+
+demo: $(VENV)/.netwright
+	@number=1; while [ -e runs/demo-$$number ]; do number=$$((number + 1)); done; run=runs/demo-$$number; \
+	$(BIN)/netwright look digits && echo && \
+	$(BIN)/netwright train digits --out $$run && echo && \
+	echo "report: $$run/report.html (open it in a browser)" && \
+	echo "next:   $(BIN)/netwright evaluate $$run    $(BIN)/netwright train iris    $(BIN)/netwright --help"
+
+test: $(VENV)/.netwright-test lint
+	$(BIN)/pytest -m "not slow"
+
+lint: $(VENV)/.netwright-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.netwright-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.netwright
+	$(BIN)/python -m bench.mnist $(DATA) $(ARGS)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "Netwright needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)"; \
+	echo "Give another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	echo "'$(PYTHON)' cannot make environments (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# On Linux the default torch is the CUDA build with gigabytes of libraries. Without an NVIDIA driver the CPU build is
+# asked for first; where its index cannot be reached, whatever pip finds is as good.
+$(VENV)/.torch: $(VENV)/.python constraints.txt
+	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+	echo "installing torch for the CPU ..."; \
+	$(INSTALL) --retries 1 --timeout 15 --no-deps --extra-index-url $(TORCH_INDEX) torch || \
+	echo "no CPU build from $(TORCH_INDEX); taking the default one"; fi
+	@touch $@
+
+$(VENV)/.netwright: $(VENV)/.torch $(SETTLED)
+	@echo "installing netwright ..."
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.netwright-test: $(VENV)/.netwright $(SETTLED)
+	@echo "installing what the tests need ..."
+	@$(INSTALL) -e '.[test]'
+	@touch $@

@@ -1,0 +1,58 @@
+"""Netwright: from data to a trained, diagnosed, explained and served classic neural network.
+
+    import netwright as nw
+    data = nw.read("digits")
+    run = nw.train(data, "convnet", epochs=5)
+    run.test["accuracy"], run.predict(data.source.examples.take([0]))
+
+Names are resolved on first use: importing this package loads no torch, numpy or pandas.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "read": "netwright.data.read",
+    "network": "netwright.api",
+    "anatomy": "netwright.api",
+    "steps": "netwright.api",
+    "train": "netwright.run",
+    "resume": "netwright.run",
+    "open": "netwright.run",
+    "evaluate": "netwright.run",
+    "compare": "netwright.run",
+    "Run": "netwright.run",
+    "Recipe": "netwright.recipe",
+    "Terms": "netwright.training.objective",
+    "NetwrightError": "netwright.errors",
+    "UsageError": "netwright.errors",
+    "DataError": "netwright.errors",
+    "RunError": "netwright.errors",
+}
+_RENAMED = {"open": "open_run"}  # a module-level `open` would hide the builtin in that module
+
+__all__ = [
+    "DataError", "NetwrightError", "Recipe", "Run", "RunError", "Terms", "UsageError", "__version__", "anatomy",
+    "compare", "evaluate", "network", "open", "read", "resume", "steps", "train",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from netwright.api import anatomy, network, steps
+    from netwright.data.read import read
+    from netwright.errors import DataError, NetwrightError, RunError, UsageError
+    from netwright.recipe import Recipe
+    from netwright.run import Run, compare, evaluate, resume, train
+    from netwright.run import open_run as open
+    from netwright.training.objective import Terms
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'netwright' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), _RENAMED.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,144 @@
+"""A data set ready to train on: examples, splits, encoder, targets, and what was found odd."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from netwright.data.encoders import Encoder
+from netwright.data.source import Problem, Source
+from netwright.data.splits import Splits
+from netwright.data.targets import ClassTargets, Targets, class_name
+from netwright.language import say
+
+
+@dataclass
+class Dataset:
+    """What `netwright.read` returns. `inputs` and `outputs` say what a network for it looks like."""
+
+    source: Source
+    reader: str
+    settings: dict[str, Any]
+    """The recipe's `[data]` table, every setting filled in."""
+    splits: Splits
+    encoder: Encoder
+    targets: Targets
+    problems: list[Problem]
+    fingerprint: str
+    test_fingerprint: str
+    in_memory: bool = False
+    """True for arrays and frames handed over in Python: another process cannot read them again."""
+    _encoded: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def kind(self) -> str:
+        return self.source.kind
+
+    @property
+    def task(self) -> str:
+        return self.targets.task
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return self.encoder.inputs
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return self.targets.outputs
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the network's outputs; empty for numbers."""
+        return self.targets.classes if isinstance(self.targets, ClassTargets) else []
+
+    @property
+    def examples(self) -> dict[str, int]:
+        """The number of examples in each split."""
+        return {name: len(self.splits[name]) for name in ("train", "validation", "test")}
+
+    def raw_targets(self, split: str) -> np.ndarray:
+        """The targets of a split as they stood in the data."""
+        assert self.source.targets is not None
+        return self.source.targets[self.splits[split]]
+
+    def target_tensor(self, split: str) -> Tensor:
+        """The encoded targets of a split: class numbers (N,) or standardised numbers (N, 1)."""
+        return self.targets.encode(self.raw_targets(split))
+
+    def input_tensor(self, split: str) -> Tensor:
+        """The encoded inputs of a whole split (float32); small splits only, see `fits_in_memory`."""
+        if split not in self._encoded:
+            self._encoded[split] = self.encoder.encode(self.source.examples.take(self.splits[split]))
+        return self._encoded[split]
+
+    def ids(self, split: str) -> list[str]:
+        """What to call each example of a split."""
+        return [self.source.ids[position] for position in self.splits[split].tolist()]
+
+    def class_counts(self) -> list[dict[str, Any]]:
+        """Name and number of examples of each class, over all splits."""
+        if not self.classes:
+            return []
+        assert self.source.targets is not None
+        used = np.concatenate([self.splits[name] for name in self.splits])
+        names, counts = np.unique([class_name(value) for value in self.source.targets[used]], return_counts=True)
+        found = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        return [{"name": name, "count": found.get(name, 0)} for name in self.classes]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `netwright look --json` prints."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "task": self.task,
+            "examples": self.examples,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "classes": self.class_counts(),
+            "problems": [vars(problem) for problem in self.problems],
+            "fingerprint": self.fingerprint,
+            "reader": self.reader,
+        }
+
+    def record(self) -> dict[str, Any]:
+        """data.json: all that prediction, evaluation and resume need to repeat this reading."""
+        state = {"encoder": self.encoder.state(), "targets": self.targets.state()}
+        return {**self.to_json(), "settings": self.settings, "test_fingerprint": self.test_fingerprint, **state}
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {count:,}" for name, count in self.examples.items())
+        lines = [
+            say(
+                "{name}: {kind}, {task}; {counts}",
+                name=self.name,
+                kind=say(self.kind),
+                task=say(self.task),
+                counts=counts,
+            ),
+            say(
+                "  inputs {inputs}, outputs {outputs}", inputs=shape_text(self.inputs), outputs=shape_text(self.outputs)
+            ),
+        ]
+        classes = [f"{row['name']} {row['count']:,}" for row in self.class_counts()]
+        if classes:
+            more = ", ..." if len(classes) > 12 else ""
+            lines.append(say("  classes: {classes}", classes=", ".join(classes[:12]) + more))
+        for problem in self.problems:
+            lines.append(f"  ! {problem.where}: {problem.what} -> {problem.action}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def shape_text(shape: dict[str, Any]) -> str:
+    """Inputs or outputs in a few characters: `image 1x28x28`, `class 10`, `vector 13`."""
+    sizes = "x".join(str(value) for name, value in shape.items() if name != "kind")
+    return f"{say(str(shape['kind']))} {sizes}"

@@ -1,0 +1,104 @@
+"""From raw examples to what a network reads: fitted on the training split, stored in the run, repeated later."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from netwright.errors import DataError
+from netwright.language import say
+
+Normalize = Literal["auto", "standard", "unit", "none"]
+
+
+class Encoder(Protocol):
+    """Turns raw examples into float32 network inputs, batch first."""
+
+    @property
+    def inputs(self) -> dict[str, Any]: ...
+
+    def encode(self, examples: Any) -> Tensor: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class NumberEncoder:
+    """Pictures, vectors and sequences: (x - mean) * scale, per channel or per feature."""
+
+    inputs: dict[str, Any]
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def fit(cls, kind: str, examples: Tensor, normalize: Normalize) -> "NumberEncoder":
+        """Learn mean and scale from training examples: (N, C, H, W), (N, F) or (N, T, F)."""
+        shape = list(examples.shape[1:])
+        if kind == "image":
+            inputs = {"kind": kind, "channels": shape[0], "height": shape[1], "width": shape[2]}
+            axes, view = (0, 2, 3), (shape[0], 1, 1)
+        elif kind == "sequence":
+            inputs = {"kind": kind, "steps": shape[0], "features": shape[1]}
+            axes, view = (0, 1), (shape[1],)
+        else:
+            inputs = {"kind": "vector", "features": shape[0]}
+            axes, view = (0,), (shape[0],)
+        mean, scale = _statistics(examples, axes, normalize)
+        return cls(inputs, mean.reshape(view), scale.reshape(view))
+
+    def encode(self, examples: Tensor) -> Tensor:
+        if list(examples.shape[1:]) != self.shape:
+            raise DataError(
+                say(
+                    "an example has shape {found}; this network reads {wanted}",
+                    found=list(examples.shape[1:]),
+                    wanted=self.shape,
+                )
+            )
+        wide = torch.float64 if examples.dtype in (torch.float64, torch.int64, torch.int32) else torch.float32
+        mean, scale = self.mean.to(examples.device, wide), self.scale.to(examples.device, wide)
+        return ((examples.to(wide) - mean) * scale).float()
+
+    @property
+    def shape(self) -> list[int]:
+        """The shape of one example."""
+        return [size for name, size in self.inputs.items() if name != "kind"]
+
+    def state(self) -> dict[str, Any]:
+        return {**self.inputs, "mean": self.mean.flatten().tolist(), "scale": self.scale.flatten().tolist()}
+
+
+def number_encoder(state: dict[str, Any]) -> NumberEncoder:
+    """The encoder that `state` describes (the inverse of `.state()`)."""
+    inputs = {name: value for name, value in state.items() if name not in ("mean", "scale")}
+    view = (-1, 1, 1) if inputs["kind"] == "image" else (-1,)
+    mean, scale = (torch.tensor(state[name], dtype=torch.float64).reshape(view) for name in ("mean", "scale"))
+    return NumberEncoder(inputs, mean, scale)
+
+
+def _statistics(examples: Tensor, axes: tuple[int, ...], normalize: Normalize) -> tuple[Tensor, Tensor]:
+    """Mean and 1/standard deviation (or offset and 1/range) over `axes`, in float64, a slice at a time."""
+    count, total, square = 0, 0.0, 0.0
+    low, high = None, None
+    for part in examples.split(2048):
+        numbers = part.double()
+        count += numbers.numel()
+        total, square = total + numbers.sum(axes), square + numbers.square().sum(axes)
+        least, most = numbers.amin(axes), numbers.amax(axes)
+        low = least if low is None else torch.minimum(low, least)
+        high = most if high is None else torch.maximum(high, most)
+    assert low is not None
+    assert high is not None
+    assert isinstance(total, Tensor)
+    count //= total.numel()  # numbers behind each channel or feature
+    mean = total / count
+    if normalize == "none":
+        return torch.zeros_like(mean), torch.ones_like(mean)
+    if normalize == "unit":
+        if examples.dtype == torch.uint8:
+            return torch.zeros_like(mean), torch.full_like(mean, 1 / 255)
+        return low, 1 / torch.where(high > low, high - low, 1.0)
+    deviation = (square / count - mean.square()).clamp(min=0).sqrt()
+    tiny = deviation <= 1e-7 * mean.abs().clamp(min=1e-30)  # constant up to rounding: leave its scale alone
+    return mean, 1 / torch.where(tiny, 1.0, deviation)

@@ -1,0 +1,220 @@
+"""`read`: recognise what is there, read it, divide it, fit the encoder on the training split, and audit it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from netwright.catalogue import READERS, Part, Setting, check_settings, settings_of
+from netwright.data import audit
+from netwright.data.dataset import Dataset
+from netwright.data.embedded import EMBEDDED, load_embedded
+from netwright.data.encoders import Encoder, NumberEncoder
+from netwright.data.source import InMemory, Problem, Source, Table
+from netwright.data.splits import split
+from netwright.data.table_encoder import TableEncoder
+from netwright.data.targets import class_name, decide_task, fit_targets, usable
+from netwright.data.tree import Tree, open_tree
+from netwright.errors import DataError, UsageError, hint
+from netwright.language import say
+from netwright.randomness import permutation
+from netwright.recipe import DATA
+
+STATISTICS_SAMPLE = 4096
+"""Pictures that are decoded on demand give mean and deviation from at most this many training examples."""
+
+
+def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
+    """Read `data`: an embedded name, a path, arrays with `targets`, or a data frame with `target=`.
+
+    `settings` are those of the recipe's `[data]` table. Errors: DataError where nothing can be read,
+    UsageError for a setting that this kind of data does not have.
+    """
+    general = {name: value for name, value in settings.items() if name in DATA}
+    special = {name: value for name, value in settings.items() if name not in DATA}
+    checked = check_settings(DATA, general, "data")
+    for name, setting in DATA.items():
+        checked.setdefault(name, setting.default)
+    if not isinstance(data, (str, Path)):
+        source = _from_memory(data, targets, checked, special)
+        return prepare(source, "memory", checked | special | {"path": source.name}, in_memory=True)
+    source, reader, own = load(data, checked, special)
+    if isinstance(checked["test"], str):
+        source = _with_test_set(source, load(checked["test"], checked, special)[0])
+    return prepare(source, reader, {**checked, **own, "path": str(data)})
+
+
+def load(
+    path: str | Path, general: Mapping[str, Any], special: Mapping[str, Any]
+) -> tuple[Source, str, dict[str, Any]]:
+    """The raw examples at `path`, the reader's name, and the reader's settings filled in."""
+    if isinstance(path, str) and path in EMBEDDED:
+        source = load_embedded(path, **_special(settings_of(EMBEDDED[path]), special, path))
+        if source.kind == "table" and general.get("group"):
+            raise UsageError(say("data.group: {name} is an embedded set and has no groups", name=path))
+        return source, "embedded", dict(special)
+    tree = _open(path)
+    part = recognise(tree)
+    shared = {name: general[name] for name in part.settings if name in general}
+    given = _special(part.settings, special, part.name)
+    source = part(tree, **{**given, **shared})
+    source.problems = [*tree.problems, *source.problems]
+    own = {name: given.get(name, setting.default) for name, setting in part.settings.items() if name not in DATA}
+    return source, part.name, own
+
+
+def _special(known: Mapping[str, Setting], given: Mapping[str, Any], reader: str) -> dict[str, Any]:
+    """Settings that this kind of data has beside the general ones; others are refused with the nearest of both."""
+    for name in given:
+        if name not in known:
+            text = say("data ({reader}) has no setting {name!r}.", reader=reader, name=name)
+            raise UsageError(f"{text} {hint(name, [*known, *DATA])}")
+    return check_settings(known, given, f"data ({reader})")
+
+
+def _open(path: str | Path) -> Tree:
+    try:
+        return open_tree(path)
+    except DataError as error:
+        near = hint(str(path), EMBEDDED) if not Path(path).expanduser().exists() else ""
+        if near.startswith(say("Known: {names}.", names="")[:5]):
+            near = say("Embedded sets: {names}.", names=", ".join(EMBEDDED))
+        raise DataError(f"{error} {near}".strip()) from None
+
+
+def recognise(tree: Tree) -> Part:
+    """The one reader that knows this place; none or several are refused with the reason."""
+    known = [part for part in READERS.values() if part.facts["recognises"](tree)]
+    if len(known) == 1:
+        return known[0]
+    if known:
+        kinds = ", ".join(str(part.facts["given"]) for part in known)
+        raise DataError(
+            say("{path} fits several kinds of data ({kinds}); give them a folder each", path=tree.path, kinds=kinds)
+        )
+    endings = sorted({Path(entry.name).suffix.lower() or say("(no ending)") for entry in tree.entries})
+    if not tree.entries:
+        raise DataError(say("{path} holds no files", path=tree.path))
+    kinds = "; ".join(str(part.facts["given"]) for part in READERS.values())
+    text = say(
+        "{path}: {count} files ({endings}) are none of the data this version reads.",
+        path=tree.path, count=len(tree.entries), endings=", ".join(endings[:8]),
+    )  # fmt: skip
+    raise DataError(f"{text}\n{say('It reads: {kinds}.', kinds=kinds)}")
+
+
+def _from_memory(data: Any, targets: Any, general: Mapping[str, Any], special: Mapping[str, Any]) -> Source:
+    """Arrays and tensors, or any data frame that narwhals knows."""
+    from netwright.data.readers.arrays import from_arrays
+    from netwright.data.readers.table import from_frame
+
+    if hasattr(data, "columns"):
+        if special:
+            raise UsageError(
+                f"{say('data has no setting {name!r}.', name=next(iter(special)))} {hint(next(iter(special)), DATA)}"
+            )
+        if targets is not None:
+            raise UsageError(say("a data frame names its target column: target='price'"))
+        return from_frame(data, target=str(general["target"]), group=str(general["group"]))
+    return from_arrays(data, targets, **_special(settings_of(from_arrays), special, "arrays"))
+
+
+def _with_test_set(source: Source, test: Source) -> Source:
+    """`source` with all examples of `test` as its given test set."""
+    if source.kind != test.kind:
+        raise DataError(say("data.test holds {test} examples, data.path {train}", test=test.kind, train=source.kind))
+    examples: Any
+    if isinstance(source.examples, Table) and isinstance(test.examples, Table):
+        missing = source.examples.columns.keys() ^ test.examples.columns.keys()
+        if missing:
+            raise DataError(say("data.test: columns differ: {names}", names=", ".join(sorted(missing)[:8])))
+        first, second = source.examples.columns, test.examples.columns
+        examples = Table({name: np.concatenate([first[name], second[name]]) for name in first})
+    elif isinstance(source.examples, InMemory) and isinstance(test.examples, InMemory):
+        if source.examples.tensor.shape[1:] != test.examples.tensor.shape[1:]:
+            raise DataError(
+                say(
+                    "data.test: examples have shape {test}, in data.path {train}",
+                    test=list(test.examples.tensor.shape[1:]), train=list(source.examples.tensor.shape[1:]),
+                )
+            )  # fmt: skip
+        examples = InMemory(torch.cat([source.examples.tensor, test.examples.tensor]))
+    else:
+        raise DataError(say("data.test cannot join pictures that are decoded on demand; put both into one folder"))
+    if source.targets is None or test.targets is None:
+        raise DataError(say("data.test and data.path both need targets"))
+    count = len(source.targets)
+    given = {"test": np.arange(count, count + len(test.targets))}
+    train = np.sort(np.concatenate(list(source.given.values()))) if source.given else np.arange(count)
+    classes = source.classes and [*source.classes, *(n for n in test.classes or [] if n not in source.classes)]
+    targets = np.concatenate([source.targets.astype(object), test.targets.astype(object)])
+    return Source(
+        source.kind, source.name, examples, targets, [*source.ids, *test.ids],
+        {**given, "train": train}, classes, None, [*source.problems, *test.problems],
+    )  # fmt: skip
+
+
+def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bool = False) -> Dataset:
+    """Divide, fit on the training split, audit."""
+    task = decide_task(source, settings["task"])
+    positions, problems = usable(source, task)
+    marks = audit.digests(source)
+    assert source.targets is not None
+    if settings["drop_duplicates"]:
+        order = np.concatenate([np.intersect1d(source.given.get("test", positions[:0]), positions), positions])
+        repeats = audit.duplicates_of(marks, order)
+        if repeats:
+            problems.append(
+                Problem(source.name, say("{count} examples repeat another", count=len(repeats)), say("left out"))
+            )
+        positions = np.setdiff1d(positions, np.fromiter(repeats, int, len(repeats)))
+    strata = None
+    if task == "classify":
+        strata = np.unique([class_name(value) for value in source.targets], return_inverse=True)[1]
+    keep = {name: np.flatnonzero(np.isin(positions, given)) for name, given in source.given.items()}
+    test = settings["test"] if isinstance(settings["test"], float) else 0.2
+    drawn = split(
+        len(positions), keep,
+        strata=None if strata is None else strata[positions],
+        groups=None if source.groups is None else source.groups[positions],
+        test=test, validation=settings["validation"], seed=settings["split_seed"],
+    )  # fmt: skip
+    splits = {name: positions[chosen] for name, chosen in drawn.items()}
+    if settings["limit"]:
+        order = permutation(len(splits["train"]), settings["split_seed"], "limit")[: settings["limit"]]
+        splits["train"] = np.sort(splits["train"][order])
+    targets = fit_targets(source, task, splits["train"])
+    encoder = fit_encoder(source, splits["train"], settings)
+    problems = [*source.problems, *problems, *_examined(source, splits, marks, targets)]
+    settings = {**settings, "task": task}
+    return Dataset(
+        source, reader, settings, splits, encoder, targets, problems,
+        audit.fingerprint(source, marks), audit.fingerprint(source, marks, splits["test"]), in_memory,
+    )  # fmt: skip
+
+
+def _examined(source: Source, splits: dict[str, np.ndarray], marks: list[bytes], targets: Any) -> list[Problem]:
+    found = audit.audit(source, splits, marks)
+    if isinstance(source.examples, Table):
+        from netwright.data.table_audit import audit as audit_table
+
+        found += audit_table(source.examples, source.targets, splits["train"])
+    if targets.task == "classify":
+        assert source.targets is not None
+        trained = {class_name(value) for value in source.targets[splits["train"]]}
+        for name in targets.classes:
+            if name not in trained:
+                found.append(Problem(say("class {name}", name=name), say("no training example"), say("kept")))
+    return found
+
+
+def fit_encoder(source: Source, train: np.ndarray, settings: Mapping[str, Any]) -> Encoder:
+    """The encoder of this kind of data, fitted on the training examples alone."""
+    if source.kind == "table":
+        return TableEncoder.fit(source.examples.take(train), settings["normalize"])
+    if not isinstance(source.examples, InMemory) and len(train) > STATISTICS_SAMPLE:
+        chosen = permutation(len(train), settings["split_seed"], "statistics")[:STATISTICS_SAMPLE]
+        train = train[np.sort(chosen)]
+    return NumberEncoder.fit(source.kind, source.examples.take(train), settings["normalize"])

@@ -1,0 +1,169 @@
+"""Targets: class names to numbers and back, or numbers on the scale that a network trains well on."""
+
+import math
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netwright.data.source import Problem, Source
+from netwright.errors import DataError, hint
+from netwright.language import say
+
+FEW = 20
+"""Whole-number targets with at most this many distinct values are classes, unless `data.task` says otherwise."""
+
+
+@dataclass(frozen=True)
+class ClassTargets:
+    """Class names in their order; a target is the position of its name."""
+
+    classes: list[str]
+    task: Literal["classify"] = "classify"
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return {"kind": "class", "count": len(self.classes)}
+
+    def encode(self, raw: Sequence[Any] | np.ndarray) -> Tensor:
+        """Class numbers, int64 (N,); a name that training never saw is refused."""
+        number = {name: index for index, name in enumerate(self.classes)}
+        names = [undotted(class_name(value), number) for value in raw]
+        unknown = sorted({name for name in names if name not in number})
+        if unknown:
+            text = say("class {name!r} is not one of the {count} known.", name=unknown[0], count=len(number))
+            raise DataError(f"{text} {hint(unknown[0], self.classes)}")
+        return torch.tensor([number[name] for name in names], dtype=torch.int64)
+
+    def state(self) -> dict[str, Any]:
+        return {"task": self.task, "classes": self.classes}
+
+
+@dataclass(frozen=True)
+class NumberTargets:
+    """Numbers, standardised by the training split: (y - mean) / scale."""
+
+    mean: float
+    scale: float
+    task: Literal["regress"] = "regress"
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return {"kind": "number", "count": 1}
+
+    def encode(self, raw: Sequence[Any] | np.ndarray) -> Tensor:
+        """Standardised numbers, float32 (N, 1)."""
+        numbers = torch.tensor([number(value) for value in raw], dtype=torch.float64)
+        if not bool(numbers.isfinite().all()):
+            where = int((~numbers.isfinite()).nonzero()[0])
+            raise DataError(say("target {value!r} (example {where}) is no number", value=raw[where], where=where))
+        return ((numbers - self.mean) / self.scale).float()[:, None]
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Network outputs in the data's own units, float64 (N,)."""
+        return outputs.double()[:, 0] * self.scale + self.mean
+
+    def state(self) -> dict[str, Any]:
+        return {"task": self.task, "mean": self.mean, "scale": self.scale}
+
+
+Targets = ClassTargets | NumberTargets
+
+
+def targets_from(state: dict[str, Any]) -> Targets:
+    """The targets that `state` describes (the inverse of `.state()`)."""
+    if state["task"] == "classify":
+        return ClassTargets(list(state["classes"]))
+    return NumberTargets(state["mean"], state["scale"])
+
+
+def decide_task(source: Source, wanted: str) -> Literal["classify", "regress"]:
+    """Classes or numbers: what the recipe says, else what the targets look like."""
+    if source.targets is None:
+        raise DataError(say("{name} holds no targets to train on", name=source.name))
+    if wanted in ("classify", "regress"):
+        return wanted  # type: ignore[return-value]
+    if source.classes is not None:
+        return "classify"
+    values = np.array([number(value) for value in source.targets])
+    share = float(np.isfinite(values).mean()) if len(values) else 0.0
+    if share < 0.95:
+        return "classify"
+    values = values[np.isfinite(values)]
+    distinct = np.unique(values)
+    whole = bool((distinct == np.round(distinct)).all())
+    counted = (
+        source.kind == "image"
+        and np.array_equal(distinct, np.arange(len(distinct)))
+        and len(values) >= 5 * len(distinct)
+    )
+    return "classify" if whole and (len(distinct) <= FEW or counted) else "regress"
+
+
+def usable(source: Source, task: str) -> tuple[np.ndarray, list[Problem]]:
+    """Positions of the examples whose target can be used for `task`, and what is said of the others."""
+    assert source.targets is not None
+    if task == "classify":
+        good = np.array(
+            [value is not None and value == value and class_name(value) != "" for value in source.targets], bool
+        )
+    else:
+        good = np.isfinite([number(value) for value in source.targets])
+    left_out = np.flatnonzero(~good)
+    if len(left_out) == 0:
+        return np.arange(len(good)), []
+    if not good.any():
+        first = source.targets[left_out[0]]
+        raise DataError(
+            say("no target of {name} is a number ({value!r}, ...); data.task=classify?", name=source.name, value=first)
+        )
+    what = say("{count} targets are missing or no number", count=len(left_out))
+    return np.flatnonzero(good), [Problem(source.ids[int(left_out[0])], what, say("left out"))]
+
+
+def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
+    """Class names in order, or mean and scale of the training numbers."""
+    assert source.targets is not None
+    if task == "regress":
+        numbers = np.array([number(value) for value in source.targets[train]])
+        scale = float(numbers.std())
+        return NumberTargets(float(numbers.mean()), scale if scale > 0 else 1.0)
+    trained = {class_name(value) for value in source.targets[train]}
+    names = {undotted(class_name(value), trained) for value in source.targets}
+    if source.classes is not None:
+        ordered = [name for name in source.classes if name in names]
+    elif all(math.isfinite(number(name)) for name in names):
+        ordered = sorted(names, key=number)
+    else:
+        ordered = sorted(names)
+    if len(ordered) < 2:
+        raise DataError(
+            say("{name} has one class only ({classes}); two are needed", name=source.name, classes=", ".join(ordered))
+        )
+    return ClassTargets(ordered)
+
+
+def undotted(name: str, known: Container[str]) -> str:
+    """A label that is a known one and a full stop (as in the test file of `adult`) is read as that one."""
+    bare = name[:-1].rstrip() if name.endswith(".") else name
+    return bare if name not in known and bare in known else name
+
+
+def class_name(value: Any) -> str:
+    """A target value as a class name: 3, 3.0 and '3' are one class."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value)).lower()
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def number(value: Any) -> float:
+    """A target value as a number; NaN where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")

@@ -1,0 +1,296 @@
+"""Predictions of a run for new files, folders, rows and arrays, with the run's own preprocessing.
+
+Everything is read from the sealed files of the run folder, each verified before use.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netwright.data.embedded import EMBEDDED
+from netwright.data.encoders import NumberEncoder, number_encoder
+from netwright.data.read import load
+from netwright.data.readers.table import rows_table, unlabelled
+from netwright.data.source import Source
+from netwright.data.table_encoder import TableEncoder
+from netwright.data.targets import ClassTargets, Targets, targets_from
+from netwright.data.targets import number as as_number
+from netwright.data.tree import open_tree
+from netwright.errors import DataError, UsageError
+from netwright.language import say
+from netwright.recipe import DATA, MODULE, Recipe
+from netwright.report.judge import Judgement, judge
+from netwright.rundir import RunFolder
+from netwright.training.checkpoints import from_bytes
+from netwright.training.forward import Forward
+from netwright.training.launch import launch
+from netwright.training.plan import build, settings
+from netwright.training.state import load_weights
+
+
+class Predictions(list[dict[str, Any]]):
+    """One entry an input: `input`, `prediction`, and `probabilities` (classes) or `value` (numbers)."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"predictions": list(self)}
+
+    def __str__(self) -> str:
+        lines = []
+        for found in self:
+            sure = f"  {max(found['probabilities'].values()):.1%}" if "probabilities" in found else ""
+            lines.append(f"{found['input']}: {_shown(found['prediction'])}{sure}")
+        return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@dataclass
+class Predictor:
+    """A trained network with its preprocessing."""
+
+    forward: Forward
+    encoder: Any
+    targets: Targets
+    settings: dict[str, Any]
+    reader: str
+
+    @classmethod
+    def open(cls, folder: RunFolder, network: nn.Module | None = None) -> "Predictor":
+        """Load the best weights and the preprocessing of a run; a changed byte anywhere is refused."""
+        files = folder.verified_best()
+        record = json.loads(files["data.json"])
+        recipe = Recipe.parse(files["recipe.toml"].decode(), str(folder.path)).check()
+        where = launch({**recipe.table("training"), "device": "auto"})
+        where.impose()
+        if recipe.table("network")["name"] == MODULE and network is None:
+            raise UsageError(
+                say("{run} trained a module from Python; hand it over: open(path, network=...)", run=folder.path)
+            )
+        model = network if network is not None else build(recipe, record["inputs"], record["outputs"])
+        load_weights(model, from_bytes(files["best.safetensors"]))
+        encoder = (
+            TableEncoder.from_state(record["encoder"])
+            if record["kind"] == "table"
+            else number_encoder(record["encoder"])
+        )
+        targets = targets_from(record["targets"])
+        forward = Forward(
+            model.to(where.device),
+            targets,
+            recipe.table("loss")["name"],
+            settings(recipe, "loss"),
+            where.device,
+            where.precision,
+        )
+        return cls(forward, encoder, targets, record["settings"], record["reader"])
+
+    @property
+    def kind(self) -> str:
+        return "table" if isinstance(self.encoder, TableEncoder) else str(self.encoder.inputs["kind"])
+
+    def predict(self, inputs: Sequence[Any], say_line: Callable[[str], None] | None = None) -> Predictions:
+        """Predict paths (pictures, folders, tables, arrays), arrays, data frames, or lists of rows.
+
+        `say_line` hears what was changed or left out on the way.
+        """
+        found = Predictions()
+        report = say_line or (lambda line: None)
+        for item in inputs:
+            encoded, names = self._encode(item, report)
+            found.extend(self._answers(encoded, names))
+        return found
+
+    def predict_lines(self, lines: Iterable[str]) -> Predictions:
+        """Predict JSON Lines: one row (object or list) a line."""
+        rows = [_row(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        if not rows:
+            raise DataError(say("stdin held no rows"))
+        encoded, names = self._encode_rows(rows)
+        return Predictions(self._answers(encoded, names))
+
+    def _answers(self, encoded: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+        outputs = self.forward.predictions(self.forward.outputs(encoded))
+        if isinstance(self.targets, ClassTargets):
+            classes = self.targets.classes
+            return [
+                {
+                    "input": name,
+                    "prediction": classes[int(row.argmax())],
+                    "probabilities": dict(zip(classes, row.tolist(), strict=True)),
+                }
+                for name, row in zip(names, outputs, strict=True)
+            ]
+        return [
+            {"input": name, "prediction": float(v), "value": float(v)} for name, v in zip(names, outputs, strict=True)
+        ]
+
+    def _encode(self, item: Any, report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
+        if isinstance(item, (str, os.PathLike)):
+            return self._encode_path(Path(item).expanduser(), report)
+        if hasattr(item, "columns"):
+            import narwhals as nw
+
+            frame = nw.from_native(item, eager_only=True)
+            item = frame.rows(named=True)
+        if isinstance(item, (list, tuple)) and (
+            not item or (isinstance(item[0], (dict, list, tuple)) and self.kind == "table")
+        ):
+            return self._encode_rows(list(item))
+        if self.kind == "table":
+            return self._encode_rows(np.asarray(item).tolist())
+        tensor = torch.as_tensor(np.asarray(item) if not isinstance(item, Tensor) else item)
+        return self._encode_tensor(tensor)
+
+    def _encode_tensor(self, tensor: Tensor) -> tuple[Tensor, list[str]]:
+        """One example or a batch of them, in the shape that training read."""
+        assert isinstance(self.encoder, NumberEncoder)
+        wanted = self.encoder.shape
+        if self.kind == "image" and wanted[0] == 1 and list(tensor.shape[-2:]) == wanted[1:] and tensor.dim() in (2, 3):
+            tensor = tensor.reshape(-1, *wanted)
+        if list(tensor.shape) == wanted:
+            tensor = tensor[None]
+        return self.encoder.encode(tensor), [f"[{place}]" for place in range(len(tensor))]
+
+    def _encode_rows(self, rows: list[Any]) -> tuple[Tensor, list[str]]:
+        names = [say("row {number}", number=number) for number in range(1, len(rows) + 1)]
+        if self.kind == "table":
+            return self.encoder.encode(rows_table(rows, self.encoder.columns)), names
+        try:
+            numbers = torch.tensor(np.array(rows, dtype=np.float64))
+        except (ValueError, TypeError):
+            raise DataError(
+                say("rows for this network are lists of numbers of shape {shape}", shape=self.encoder.shape)
+            ) from None
+        return self.encoder.encode(numbers), names
+
+    def _encode_path(self, path: Path, report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
+        if self.kind == "image":
+            pictures = _picture_files(path)
+            if pictures:
+                return self._encode_pictures(pictures, report)
+        if self.kind == "table" and str(path) not in EMBEDDED:
+            source = unlabelled(open_tree(path), header=self.settings["header"], encoding=self.settings["encoding"])
+            remarks = [*source.problems, *self.encoder.remarks(source.examples)]
+        else:
+            source, remarks = self._source(path), []
+        for remark in remarks:
+            report(f"{remark.where}: {remark.what} -> {remark.action}")
+        return self.encoder.encode(source.examples.take(np.arange(len(source.examples)))), list(source.ids)
+
+    def _encode_pictures(self, paths: list[Path], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
+        from netwright.data.readers.image_folder import decode_files
+
+        inputs = self.encoder.inputs
+        tensor, ids, problems = decode_files(paths, (inputs["height"], inputs["width"]), inputs["channels"])
+        for problem in problems:
+            report(f"{problem.where}: {problem.what} -> {problem.action}")
+        if not ids:
+            raise DataError(
+                say("none of the {count} files is a readable picture: {first}", count=len(paths), first=paths[0])
+            )
+        return self.encoder.encode(tensor), list(ids)
+
+    def _source(self, path: Path | str) -> Source:
+        """New examples of this run's kind; the target column may be missing."""
+        known = {name: value for name, value in self.settings.items() if name in DATA}
+        special = {name: value for name, value in self.settings.items() if name not in DATA}
+        source, reader, _ = load(path, {**known, "group": ""}, special if _same_reader(path, self.reader) else {})
+        if source.kind != self.kind and not (source.kind == "vector" and self.kind == "table"):
+            raise DataError(
+                say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
+                    path=path, found=say(source.kind), reader=reader, wanted=say(self.kind))
+            )  # fmt: skip
+        return source
+
+    # evaluation on new data -------------------------------------------------------------------------------------
+
+    def judge(self, truth: np.ndarray, outputs: Tensor) -> Judgement:
+        """Metrics with intervals for network outputs whose truth is known."""
+        classes = self.targets.classes if isinstance(self.targets, ClassTargets) else []
+        return judge(self.targets.task, truth, self.forward.predictions(outputs), classes)
+
+    def judge_source(self, data: Any, targets: Any = None) -> tuple[Judgement, float, list[str]]:
+        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none."""
+        if isinstance(data, (str, os.PathLike)):
+            source = self._source(data)
+        elif hasattr(data, "columns"):
+            from netwright.data.readers.table import from_frame
+
+            source = from_frame(data, target=str(self.settings.get("target", "")))
+        else:
+            from netwright.data.readers.arrays import from_arrays
+
+            source = from_arrays(data, targets)
+        if source.targets is None:
+            raise DataError(say("{name} holds no targets to evaluate against", name=source.name))
+        positions = source.given.get("test", np.arange(len(source.targets)))
+        raw = source.targets[positions]
+        encoded = self.targets.encode(raw)
+        outputs = self.forward.outputs(self.encoder.encode(source.examples.take(positions)))
+        truth = (
+            encoded.numpy() if isinstance(self.targets, ClassTargets) else np.array([as_number(value) for value in raw])
+        )
+        return (
+            self.judge(truth, outputs),
+            self.forward.mean_loss(outputs, encoded),
+            [source.ids[p] for p in positions.tolist()],
+        )
+
+
+def _same_reader(path: Path | str, reader: str) -> bool:
+    return reader == "embedded" if str(path) in EMBEDDED else reader not in ("embedded", "memory")
+
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
+
+
+def _picture_files(path: Path) -> list[Path]:
+    """The pictures at a path: the file itself, or all below a folder; empty where it is other data."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
+    if not path.exists():
+        raise DataError(say("there is no file {path}", path=path))
+    if path.suffix.lower() in PICTURES or path.suffix.lower() in (
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".svg",
+        ".eps",
+        ".psd",
+        ".pdf",
+        "",
+    ):
+        return [path]
+    return []
+
+
+def _row(line: str, number: int) -> Any:
+    """One line of strict JSON: an object or a list."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError(word)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError(say("a key stands twice"))
+        return found
+
+    try:
+        row = json.loads(line, parse_constant=refuse, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise DataError(say("stdin line {number} is no JSON row: {why}", number=number, why=error)) from None
+    if not isinstance(row, (dict, list)):
+        raise DataError(
+            say("stdin line {number} is {found}; a row is an object or a list", number=number, found=type(row).__name__)
+        )
+    return row

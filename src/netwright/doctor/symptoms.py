@@ -1,0 +1,146 @@
+"""The exact and cheap checks that follow every training: what is certain, with its numbers.
+
+A symptom is `symptom(trace, *, settings) -> Finding | None`. Those marked `note=True` show no harm and never count
+as faults.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from netwright.catalogue import FAULTS, Range
+from netwright.doctor.findings import Finding, Remedy
+from netwright.language import say
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a finished training left to look at."""
+
+    task: str
+    loss: str
+    loss_scale: float
+    """The loss of the best constant predictor on the training targets, in the units of training; NaN where unknown."""
+    lowest_train_loss: float
+    train: dict[str, Any]
+    """Metrics on (a sample of) the training split at the best epoch."""
+    validation: dict[str, Any]
+    class_counts: Sequence[int]
+    class_names: Sequence[str]
+    recalls: Sequence[float | None]
+    """Share of each class's examples that the network recognises (validation or test)."""
+    still: Sequence[str]
+    """Trainable tensors that ended exactly as they began."""
+    frozen: Sequence[str]
+    """Parameters that do not ask for gradients."""
+    non_finite: dict[str, Any] | None
+    steps: int
+    recipe: dict[str, Any]
+
+
+@FAULTS.add("D10", source="doctor catalogue D10")
+def non_finite_numbers(trace: Trace) -> Finding | None:
+    """A loss or gradient stopped being a finite number, at a known step with known examples."""
+    found = trace.non_finite
+    if found is None:
+        return None
+    ids = found["examples"]
+    evidence = {
+        "where": found["where"],
+        "step": found["step"],
+        "epoch": found["epoch"],
+        "batch": found["step"],
+        "examples": ids[:20],
+    }
+    rate = trace.recipe.get("optimizer", {}).get("lr")
+    remedies = []
+    if isinstance(rate, float):
+        remedies.append(Remedy({"optimizer.lr": rate / 10}, say("smaller steps keep the numbers in range")))
+    remedies.append(Remedy({"training.clip_norm": 1.0}, say("a clipped gradient cannot throw the weights far")))
+    return Finding(
+        "D10", say("non-finite numbers"), say("{where} at step {step}", where=found["where"], step=found["step"]), evidence,
+        say("training stopped there; the weights kept are those of the best epoch before"), remedies,
+    )  # fmt: skip
+
+
+@FAULTS.add("E2", source="doctor catalogue E2")
+def parameters_never_moved(trace: Trace) -> Finding | None:
+    """Trainable parameters ended bit for bit as they began."""
+    if not trace.still or not trace.steps:
+        return None
+    return Finding(
+        "E2", say("parameters that never moved"), ", ".join(trace.still[:5]),
+        {"tensors": list(trace.still[:50]), "count": len(trace.still), "steps": trace.steps},
+        say("these parameters learnt nothing: no gradient reaches them, or it is zero on every example"),
+        [Remedy({"network.activation": "leaky_relu"}, say("a unit that is never active passes no gradient back"))]
+        if trace.recipe.get("network", {}).get("activation") == "relu" else [],
+    )  # fmt: skip
+
+
+@FAULTS.add("F2", source="doctor catalogue F2; the constant predictor's loss is exact")
+def not_below_constant(trace: Trace, *, margin: Annotated[float, Range(0, 1)] = 0.0) -> Finding | None:
+    """The training loss never fell below that of the best constant prediction."""
+    bar = trace.loss_scale * (1 - margin)
+    if (
+        not math.isfinite(trace.loss_scale)
+        or not math.isfinite(trace.lowest_train_loss)
+        or trace.lowest_train_loss < bar
+    ):
+        return None
+    rate = trace.recipe.get("optimizer", {}).get("lr")
+    remedies = []
+    if isinstance(rate, float):
+        remedies = [
+            Remedy({"optimizer.lr": rate / 10}, say("the steps may be too large")),
+            Remedy({"optimizer.lr": rate * 10}, say("or far too small")),
+        ]
+    return Finding(
+        "F2", say("loss not below a constant prediction"), say("training loss"),
+        {"lowest_train_loss": trace.lowest_train_loss, "constant_loss": trace.loss_scale},
+        say("the network has learnt less than the class shares (or the mean) already tell"), remedies,
+    )  # fmt: skip
+
+
+@FAULTS.add("F1", note=True, source="doctor catalogue F1")
+def train_validation_gap(trace: Trace, *, points: Annotated[float, Range(0, 1)] = 0.1) -> Finding | None:
+    """The network is much better on what it has seen than on what it has not."""
+    name = "accuracy" if trace.task == "classify" else "r2"
+    seen, unseen = trace.train.get(name), trace.validation.get(name)
+    if seen is None or unseen is None or seen - unseen <= points:
+        return None
+    return Finding(
+        "F1", say("gap between training and validation"), name,
+        {f"train_{name}": seen, f"validation_{name}": unseen, "gap": seen - unseen}, "",
+        [Remedy({"optimizer.weight_decay": 1e-2}, say("smaller weights generalise better"))],
+    )  # fmt: skip
+
+
+@FAULTS.add("A7", note=True, source="doctor catalogue A7")
+def class_imbalance(trace: Trace, *, ratio: Annotated[float, Range(1)] = 10.0) -> Finding | None:
+    """The largest class has many times the examples of the smallest."""
+    counts = np.array(trace.class_counts)
+    if len(counts) < 2 or counts.min() <= 0 or counts.max() <= ratio * counts.min():
+        return None
+    most, least = int(counts.argmax()), int(counts.argmin())
+    evidence = {
+        "most": trace.class_names[most], "most_examples": int(counts[most]),
+        "least": trace.class_names[least], "least_examples": int(counts[least]),
+        "recall": {name: value for name, value in zip(trace.class_names, trace.recalls, strict=False) if len(counts) <= 50},
+    }  # fmt: skip
+    return Finding(
+        "A7", say("uneven classes"), say("training examples"), evidence, "",
+        [Remedy({"training.class_weights": "balanced"}, say("every class then weighs the same in the loss"))],
+    )  # fmt: skip
+
+
+def examine(trace: Trace) -> tuple[list[Finding], list[Finding]]:
+    """All findings and all notes for a trace."""
+    findings, notes = [], []
+    for part in FAULTS.values():
+        found = part.build(trace)
+        if found is not None:
+            (notes if part.facts.get("note") else findings).append(found)
+    return findings, notes

@@ -1,0 +1,47 @@
+"""The language of everything a person reads: English templates, looked up in Chinese when asked for.
+
+The English sentence is the key, so code stays readable and a missing translation falls back to
+English instead of failing. Machine-readable values (JSON keys, names of parts) never pass through here.
+"""
+
+import json
+import os
+from functools import cache
+from importlib.resources import files
+
+LANGUAGES = ("en", "zh")
+_current: str | None = None
+
+
+def say(template: str, /, **values: object) -> str:
+    """Return `template` in the current language with `values` filled in (`str.format` syntax)."""
+    if language() == "zh":
+        template = _chinese().get(template, template)
+    return template.format(**values)
+
+
+def language() -> str:
+    """The current language: set by `speak`, else `NETWRIGHT_LANG`, else the locale, else English."""
+    if _current is not None:
+        return _current
+    for variable in ("NETWRIGHT_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(variable, "")
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+def speak(name: str | None) -> None:
+    """Set the language for this process: `en`, `zh`, or None for what the environment says."""
+    global _current
+    if name is not None and name not in LANGUAGES:
+        from netwright.errors import UsageError
+
+        raise UsageError(f"language {name!r} is not known; it is one of: {', '.join(LANGUAGES)}")
+    _current = name
+
+
+@cache
+def _chinese() -> dict[str, str]:
+    text = files("netwright").joinpath("zh.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))

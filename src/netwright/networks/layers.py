@@ -1,0 +1,177 @@
+"""The layers of a stack that belong to no family of parts, and the groups: residual and parallel.
+
+A layer is a function of the shape before it; its keyword-only arguments are its settings. It returns the module, with
+helpers before it where the notation implies them (padding). Shapes it cannot take are refused with formula and numbers.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netwright.catalogue import Range
+from netwright.errors import UsageError
+from netwright.language import say
+from netwright.parts.windows import Pair, Sides, padded_size, pair, sides_of, size_formula
+
+Shape = tuple[int, ...]
+Count = Annotated[int, Range(1, 1_000_000)]
+Modules = dict[str, nn.Module]
+"""Modules in order, by the suffix of their names; the layer itself has the empty suffix."""
+LAYERS: dict[str, Callable[..., Modules]] = {}
+
+
+def layer(build: Callable[..., Modules]) -> Callable[..., Modules]:
+    """Decorator: make a function a layer of the notation under its own name."""
+    LAYERS[build.__name__] = build
+    return build
+
+
+@layer
+def conv(
+    shape: Shape,
+    *,
+    channels: Count,
+    size: int | list[Any],
+    stride: int | list[Any] = 1,
+    pad: str | int | list[Any] = "valid",
+    pad_mode: Literal["zeros", "replicate", "reflect", "circular"] = "zeros",
+    dilation: int | list[Any] = 1,
+    groups: Count = 1,
+    bias: bool = True,
+) -> Modules:
+    """Convolution of maps: `conv CHANNELS SIZE`.
+
+    Formula: floor((n + 2p - k)/s) + 1 places a side; kh kw in/groups out weights and out biases
+    """
+    if len(shape) != 3:
+        raise UsageError(say("conv wants maps (channels, height, width), but the shape {shape} came.", shape=shape))
+    kernel, step, spread = (
+        pair(size, "size", "conv"),
+        pair(stride, "stride", "conv"),
+        pair(dilation, "dilation", "conv"),
+    )
+    sides = sides_of(pad, (shape[1], shape[2]), kernel, step, spread, "conv")
+    for axis, n, k, s, around, d in zip(
+        (say("height"), say("width")), shape[1:], kernel, step, sides, spread, strict=True
+    ):
+        if padded_size(n, k, s, around, d) < 1:
+            formula = size_formula(n, k, s, around, d)
+            raise UsageError(say("{axis} {formula}; the window is larger than the map.", axis=axis, formula=formula))
+    for name, count in ((say("input"), shape[0]), (say("output"), channels)):
+        if count % groups:
+            text = say(
+                "{count} {name} channels do not divide into {groups} groups.", count=count, name=name, groups=groups
+            )
+            raise UsageError(text)
+    border = _border(sides, pad_mode, shape)
+    inside = (0, 0) if border else (sides[0][0], sides[1][0])
+    made = nn.Conv2d(shape[0], channels, kernel, step, inside, spread, groups, bias)
+    return {"_pad": border, "": made} if border else {"": made}
+
+
+def _border(sides: Sides, mode: str, shape: Shape) -> nn.Module | None:
+    """A padding layer of its own where the convolution's cannot do it: unequal sides, or other values than zeros."""
+    even = all(before == after for before, after in sides)
+    if (even and mode == "zeros") or not any(map(sum, sides)):
+        return None
+    most = {"reflect": 1, "circular": 0}.get(mode)
+    for n, around in zip(shape[1:], sides, strict=True):
+        if most is not None and max(around) > n - most:
+            text = say("pad_mode = {mode} can add at most {most} pixels to {n}", mode=mode, most=n - most, n=n)
+            raise UsageError(text + "; " + say("{pad} came.", pad=max(around)))
+    borders = (*sides[1], *sides[0])
+    kinds = {"zeros": nn.ZeroPad2d, "replicate": nn.ReplicationPad2d, "reflect": nn.ReflectionPad2d}
+    return kinds.get(mode, nn.CircularPad2d)(borders)
+
+
+@layer
+def linear(shape: Shape, *, units: Count, bias: bool = True) -> Modules:
+    """Fully connected layer: `linear UNITS`; maps are flattened first, the steps of a sequence each taken alone.
+
+    Formula: y = W x + b; in * units weights and units biases
+    """
+    return {"": nn.Linear(shape[-1], units, bias)}
+
+
+@layer
+def dropout(shape: Shape, *, probability: Annotated[float, Range(0, 0.999)]) -> Modules:
+    """Sets numbers to 0 at random while training and scales the rest up: `dropout PROBABILITY`.
+
+    Formula: y = x m / (1 - p), m = 0 with probability p, else 1
+    """
+    return {"": nn.Dropout(probability)}
+
+
+@layer
+def flatten(shape: Shape) -> Modules:
+    """Makes one vector of maps or steps; put in by itself where maps meet `linear`.
+
+    Formula: channels * height * width features
+    """
+    return {"": nn.Flatten()}
+
+
+@layer
+def embedding(shape: Shape, *, features: Count) -> Modules:
+    """Looks a vector up for each word number: `embedding FEATURES`; it reads text, not pictures or measurements."""
+    text = say("embedding reads word numbers, but numbers of shape {shape} came.", shape=shape)
+    raise UsageError(text + " " + say("Leave it out, or use {other!r}.", other="linear"))
+
+
+class Residual(nn.Module):
+    """x + body(x); `project` is a linear map of x where the shapes differ."""
+
+    def __init__(self, body: nn.Module, project: nn.Module | None) -> None:
+        super().__init__()
+        self.body = body
+        self.project = project or nn.Identity()
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *new"]:
+        total: Tensor = self.body(x) + self.project(x)
+        return total
+
+
+class Parallel(nn.Module):
+    """The branches' results side by side: along channels of maps, features of vectors and steps."""
+
+    def __init__(self, branches: list[nn.Module], axis: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.axis = axis
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *new"]:
+        return torch.cat([branch(x) for branch in self.branches], dim=self.axis)
+
+
+class Steps(nn.Module):
+    """A recurrent layer that passes on its output at every step and drops the final state."""
+
+    def __init__(self, cell: nn.RNNBase) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Float[Tensor, "batch steps features"]) -> Float[Tensor, "batch steps hidden"]:
+        states: Tensor = self.cell(x)[0]
+        return states
+
+
+def projection(before: Shape, after: Shape) -> nn.Module:
+    """A linear map from one shape to another: a strided 1x1 convolution, or a linear layer.
+
+    Errors: UsageError where no whole stride leads from one map size to the other.
+    """
+    if len(before) != len(after) or (len(before) == 2 and before[0] != after[0]):
+        raise UsageError(say("no projection leads from {before} to {after}.", before=before, after=after))
+    if len(before) < 3:
+        return nn.Linear(before[-1], after[-1], bias=False)
+    stride: Pair = (-(-before[1] // after[1]), -(-before[2] // after[2]))
+    reached = tuple(padded_size(n, 1, s, (0, 0)) for n, s in zip(before[1:], stride, strict=True))
+    if reached != after[1:]:
+        text = say("no projection leads from {before} to {after}", before=before, after=after)
+        raise UsageError(
+            text + "; " + say("a 1x1 convolution of stride {stride} gives {reached}.", stride=stride, reached=reached)
+        )
+    return nn.Conv2d(before[0], after[0], 1, stride, bias=False)

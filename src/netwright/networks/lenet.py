@@ -1,0 +1,193 @@
+"""LeNet-5 as printed (LeCun, Bottou, Bengio, Haffner 1998) and as it is built today.
+
+Shapes of the original: 1x32x32, C1 6x28x28, S2 6x14x14, C3 16x10x10, S4 16x5x5, C5 120, F6 84, 10. Images of 28x28 get
+a border of 2 pixels of their own background (the nearest pixel), as the paper centres its digits in 32x32.
+"""
+
+from math import prod
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from netwright.catalogue import NETWORKS, POOLING
+from netwright.language import say
+from netwright.networks.shapes import Ends, maps, units
+from netwright.parts.activations import ScaledTanh
+from netwright.parts.activations import activation as fresh
+from netwright.parts.initializers import initialise
+
+C3_TABLE = (
+    (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5), (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5),
+    (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5),
+)  # fmt: skip
+"""The maps of S2 that feed each map of C3 (table I of the paper): 60 kernels instead of 96."""
+
+GLYPHS = (
+    (0x00, 0x1C, 0x36, 0x63, 0x63, 0x63, 0x63, 0x63, 0x63, 0x36, 0x1C, 0x00),
+    (0x00, 0x0C, 0x1C, 0x3C, 0x6C, 0x0C, 0x0C, 0x0C, 0x0C, 0x0C, 0x7F, 0x00),
+    (0x00, 0x3E, 0x63, 0x03, 0x03, 0x06, 0x0C, 0x18, 0x30, 0x60, 0x7F, 0x00),
+    (0x00, 0x3E, 0x63, 0x03, 0x03, 0x1E, 0x03, 0x03, 0x03, 0x63, 0x3E, 0x00),
+    (0x00, 0x06, 0x0E, 0x1E, 0x36, 0x66, 0x66, 0x7F, 0x06, 0x06, 0x06, 0x00),
+    (0x00, 0x7F, 0x60, 0x60, 0x60, 0x7E, 0x03, 0x03, 0x03, 0x63, 0x3E, 0x00),
+    (0x00, 0x1E, 0x30, 0x60, 0x60, 0x7E, 0x63, 0x63, 0x63, 0x63, 0x3E, 0x00),
+    (0x00, 0x7F, 0x03, 0x03, 0x06, 0x06, 0x0C, 0x0C, 0x18, 0x18, 0x18, 0x00),
+    (0x00, 0x3E, 0x63, 0x63, 0x63, 0x3E, 0x63, 0x63, 0x63, 0x63, 0x3E, 0x00),
+    (0x00, 0x3E, 0x63, 0x63, 0x63, 0x63, 0x3F, 0x03, 0x03, 0x06, 0x3C, 0x00),
+)
+"""The digits 0 to 9 as 12 rows of 7 pixels (one byte a row): the output codes."""
+
+
+@NETWORKS.add(source="LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86, section II.B", inputs=("image",))
+def lenet5(inputs: Ends, outputs: Ends) -> nn.Module:
+    """LeNet-5 of the paper: partial connections, sub-sampling with weights, outputs that are distances to codes.
+
+    Formula: 156 + 12 + 1,516 + 32 + 48,120 + 10,164 = 60,000 parameters; 340,908 connections; y_k = -sum (x - code_k)^2
+
+    Differs: the codes are 7x12 drawings of the same kind, not the paper's own. With other outputs than ten classes a
+    linear layer stands in place of the codes. Weights start uniform in +-2.4 / fan_in, as printed.
+    """
+    shape = maps("lenet5", inputs, 16, say("its two 5x5 convolutions and two halvings leave nothing below that"))
+    return LeNet5(shape, outputs)
+
+
+@NETWORKS.add(source="after LeCun et al. 1998; the usual rebuild with full connections", inputs=("image",))
+def lenet5_modern(
+    inputs: Ends,
+    outputs: Ends,
+    *,
+    activation: str = "relu",
+    pooling: Literal["maxpool", "avgpool"] = "maxpool",
+    init: str = "torch",
+) -> nn.Module:
+    """LeNet-5 as it is built today: full C3, plain pooling, a linear output.
+
+    Formula: 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706 parameters; 416,520 multiply-adds on 32x32
+    """
+    shape = maps("lenet5_modern", inputs, 16, say("its two 5x5 convolutions and two halvings leave nothing below that"))
+    high, wide = _left(shape)
+    pool = [POOLING[pooling](size) for size in ((6, 2, 2), (16, 2, 2))]
+    net = nn.Sequential()
+    if shape[1:] == (28, 28):
+        net.add_module("border", nn.ReplicationPad2d(2))
+    net.add_module("conv1", nn.Sequential(nn.Conv2d(shape[0], 6, 5), fresh(activation), pool[0]))
+    net.add_module("conv2", nn.Sequential(nn.Conv2d(6, 16, 5), fresh(activation), pool[1]))
+    net.add_module("flatten", nn.Flatten())
+    net.add_module("fc1", nn.Sequential(nn.Linear(16 * high * wide, 120), fresh(activation)))
+    net.add_module("fc2", nn.Sequential(nn.Linear(120, 84), fresh(activation)))
+    net.add_module("out", nn.Linear(84, units(outputs)))
+    initialise(net, init, activation)
+    return net
+
+
+def _left(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of S4: ((n - 4)/2 - 4)/2, rounded down; 28 counts as 32."""
+    height, width = (32, 32) if shape[1:] == (28, 28) else shape[1:]
+    return ((height - 4) // 2 - 4) // 2, ((width - 4) // 2 - 4) // 2
+
+
+class LeNet5(nn.Module):
+    """The layers under the paper's names, each up to F6 followed by 1.7159 tanh(2x/3)."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: Ends) -> None:
+        super().__init__()
+        self.border = nn.ReplicationPad2d(2) if shape[1:] == (28, 28) else nn.Identity()
+        self.c1, self.c1_squash = nn.Conv2d(shape[0], 6, 5), ScaledTanh()
+        self.s2, self.s2_squash = SubSample(6), ScaledTanh()
+        self.c3, self.c3_squash = PartialConv(C3_TABLE, 5), ScaledTanh()
+        self.s4, self.s4_squash = SubSample(16), ScaledTanh()
+        self.c5, self.c5_squash = nn.Conv2d(16, 120, _left(shape)), ScaledTanh()
+        self.flatten = nn.Flatten()
+        self.f6, self.f6_squash = nn.Linear(120, 84), ScaledTanh()
+        ten = outputs.get("kind") == "class" and units(outputs) == 10
+        self.out = DistanceToCodes() if ten else nn.Linear(84, units(outputs))
+        for layer in self.modules():
+            fan_in = _fan_in(layer)
+            for weight in layer.parameters(recurse=False):
+                nn.init.uniform_(weight, -2.4 / fan_in, 2.4 / fan_in)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch units"]:
+        x = self.s2_squash(self.s2(self.c1_squash(self.c1(self.border(x)))))
+        x = self.s4_squash(self.s4(self.c3_squash(self.c3(x))))
+        x = self.flatten(self.c5_squash(self.c5(x)))
+        out: Tensor = self.out(self.f6_squash(self.f6(x)))
+        return out
+
+
+def _fan_in(layer: nn.Module) -> float:
+    if isinstance(layer, SubSample):
+        return 4.0
+    if isinstance(layer, PartialConv):
+        return 25 * len(layer.pairs) / layer.out_channels
+    weight = getattr(layer, "weight", None)
+    return float(weight[0].numel()) if isinstance(weight, Tensor) else 1.0
+
+
+class SubSample(nn.Module):
+    """Sums each 2x2 window, times a gain plus a bias for each map: y = gain_c * (sum of 4) + bias_c."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.empty(channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(channels, 1, 1))
+        self.kernel_size, self.stride = (2, 2), (2, 2)
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels high wide"]:
+        return self.gain * (4 * F.avg_pool2d(maps, 2)) + self.bias
+
+    def counted(self, shape: tuple[int, ...], output: tuple[int, ...]) -> dict[str, Any]:
+        """Numbers for the anatomy: each unit reads 4 inputs and a bias."""
+        count, channels = prod(output), output[0]
+        formula = f"parameters = {channels}*(1 + 1) = {2 * channels:,}; connections = {count}*(2*2 + 1) = {5 * count:,}"
+        return {"kind": "subsample", "neurons": count, "connections": 5 * count, "formula": formula}
+
+
+class PartialConv(nn.Module):
+    """A convolution whose maps each read only some input maps; one kernel per connected pair is stored and trained."""
+
+    def __init__(self, table: tuple[tuple[int, ...], ...], size: int) -> None:
+        super().__init__()
+        self.pairs = [(out, into) for out, maps in enumerate(table) for into in maps]
+        self.in_channels = 1 + max(into for _, into in self.pairs)
+        self.out_channels, self.kernel_size, self.stride = len(table), (size, size), (1, 1)
+        self.weight = nn.Parameter(torch.empty(len(self.pairs), size, size))
+        self.bias = nn.Parameter(torch.empty(len(table)))
+        places = torch.tensor([out * self.in_channels + into for out, into in self.pairs])
+        self.places: Tensor
+        self.register_buffer("places", places, persistent=False)
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch maps high wide"]:
+        full = self.weight.new_zeros(self.out_channels * self.in_channels, *self.kernel_size)
+        full = full.index_copy(0, self.places, self.weight)
+        return F.conv2d(maps, full.view(self.out_channels, self.in_channels, *self.kernel_size), self.bias)
+
+    def counted(self, shape: tuple[int, ...], output: tuple[int, ...]) -> dict[str, Any]:
+        """Numbers for the anatomy: only connected pairs are counted."""
+        places, window, kernels = prod(output[1:]), prod(self.kernel_size), len(self.pairs)
+        macs, neurons = places * window * kernels, prod(output)
+        formula = (
+            f"parameters = {window}*{kernels} + {self.out_channels} = {window * kernels + self.out_channels:,}; "
+            f"macs = {places}*{window}*{kernels} = {macs:,}"
+        )
+        return {"kind": "conv", "macs": macs, "neurons": neurons, "connections": macs + neurons, "formula": formula}
+
+
+class DistanceToCodes(nn.Module):
+    """Minus the squared distance to each class's fixed code of +-1, so that the nearest code has the largest output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        bits = [[1.0 if row >> (6 - column) & 1 else -1.0 for row in rows for column in range(7)] for rows in GLYPHS]
+        self.codes: Tensor
+        self.register_buffer("codes", torch.tensor(bits))
+
+    def forward(self, x: Float[Tensor, "batch 84"]) -> Float[Tensor, "batch classes"]:
+        return -(x[:, None, :] - self.codes).square().sum(2)
+
+    def counted(self, shape: tuple[int, ...], output: tuple[int, ...]) -> dict[str, Any]:
+        """Numbers for the anatomy: 84 inputs each and no bias; nothing is trained."""
+        reads = prod(shape) * prod(output)
+        formula = f"connections = {prod(output)}*{prod(shape)} = {reads:,}"
+        return {"kind": "distance", "neurons": prod(output), "connections": reads, "formula": formula}

@@ -1,0 +1,291 @@
+"""A network written in one line: `conv 16 5 pad=same, relu, maxpool 2, linear out`.
+
+The line is read, then built once without memory (torch's meta device) to find every shape and every mistake, and only
+then built for use. Recurrent layers read an image as height steps of channels x width numbers.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.catalogue import (
+    ACTIVATIONS,
+    CELLS,
+    NETWORKS,
+    NORMS,
+    POOLING,
+    Setting,
+    settings_of,
+)
+from netwright.errors import UsageError, hint
+from netwright.language import say
+from netwright.networks.layers import LAYERS, Modules, Parallel, Residual, Shape, Steps, projection
+from netwright.networks.notes import RowsAsSteps
+from netwright.networks.shapes import Ends, described, shape_of, units
+from netwright.parts.initializers import WEIGHTY, initialise, read_init
+from netwright.parts.notation import GROUPS, Item, read_items, settings_from
+
+MOST_LAYERS = 5_000
+MOST_PARAMETERS = 2**33
+EXAMPLE = "conv 16 5 pad=same, relu, maxpool 2, linear out"
+NUMBERS = {"conv": 2, "globalpool": 0, "batchnorm": 0, "layernorm": 0}
+"""How many numbers may stand without a key, where it is not one."""
+MEANT = {
+    "dense": "linear", "fc": "linear", "fully_connected": "linear", "affine": "linear", "conv2d": "conv",
+    "convolution": "conv", "pool": "maxpool", "maxpool2d": "maxpool", "max_pool": "maxpool", "avg_pool": "avgpool",
+    "averagepool": "avgpool", "bn": "batchnorm", "batch_norm": "batchnorm", "ln": "layernorm", "gn": "groupnorm",
+    "silu": "swish", "linear_layer": "linear", "gap": "globalpool", "global_pool": "globalpool",
+}  # fmt: skip
+"""What people write for a layer; used in hints only."""
+
+
+@NETWORKS.add(source="the notation of this product", inputs=("image", "vector", "sequence"))
+def stack(inputs: Ends, outputs: Ends, *, layers: str = "", init: str = "torch") -> nn.Module:
+    """Any network that is a row of layers, written in one line.
+
+    Formula: `layers = "conv 16 5 pad=same, relu, maxpool 2, linear out"`; `out` is the number of outputs
+
+    `init` names an initializer for every layer without its own (`auto` suits the activation that follows). Errors:
+    UsageError with the layer, the formula and the numbers, before any weight exists.
+    """
+    if not layers.strip():
+        text = say("network 'stack' needs layers, such as {example!r}.", example=EXAMPLE)
+        raise UsageError(text)
+    items = read_items(layers, "network.layers")
+    if _layers(items) > MOST_LAYERS:
+        raise UsageError(say("network.layers: more than {most} layers.", most=MOST_LAYERS))
+    start = Flow(shape_of(inputs))
+    with torch.device("meta"):
+        dry = _Builder(units(outputs), init)
+        plan, end = dry.row(items, start, "")
+    _check_end(items[-1], len(items), end.shape, units(outputs), described(inputs))
+    size = sum(weight.numel() for weight in plan.parameters())
+    if size > MOST_PARAMETERS:
+        raise UsageError(say("network.layers: {size:,} parameters do not fit in memory.", size=size))
+    built, _ = _Builder(units(outputs), init, iter(dry.shapes)).row(items, start, "")
+    if len(end.shape) == 3:
+        built.add_module("flatten_out", nn.Flatten())
+    return built
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What runs from layer to layer: one example's shape, and whether its features end in a backward half."""
+
+    shape: Shape
+    two_way: bool = False
+
+
+def _check_end(item: Item, place: int, shape: Shape, wanted: int, came: str) -> None:
+    """The last layer gives one vector with as many numbers as the data needs."""
+    if shape in ((wanted,), (wanted, 1, 1)):
+        return
+    where = say("layer {place} {text!r}", place=place, text=item.text)
+    if len(shape) == 1:
+        text = say(
+            "{where} gives {count} numbers; the data needs {wanted}.", where=where, count=shape[0], wanted=wanted
+        )
+        raise UsageError(text + " " + say("End with `linear out`."))
+    text = say("{where} gives {shape}; the data needs {wanted} numbers.", where=where, shape=_by(shape), wanted=wanted)
+    ends = say("`globalpool` or `linear out`") if len(shape) == 3 else say("`last`, `mean` or `max`, then `linear out`")
+    raise UsageError(text + " " + say("End with {ends}.", ends=ends))
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+class _Builder:
+    """Builds rows of layers. Without `known` it runs each layer on the meta device and notes the shape behind it in
+    `shapes`; with `known` (those shapes) it builds for use and fills the weights."""
+
+    def __init__(self, wanted: int, init: str, known: Iterator[Shape] | None = None) -> None:
+        self.wanted, self.init, self.known = wanted, init, known
+        self.shapes: list[Shape] = []
+        if init not in ("torch", "auto"):
+            read_init(init, "network.init")
+
+    def row(self, items: tuple[Item, ...], flow: Flow, path: str) -> tuple[nn.Sequential, Flow]:
+        """The layers of one row as a sequence, and what flows out of it."""
+        modules: OrderedDict[str, nn.Module] = OrderedDict()
+        used: Counter[str] = Counter()
+        for place, item in enumerate(items, 1):
+            where = say("layer {place} {text!r}", place=f"{path}{place}", text=_short(item.text))
+            after = _activation_after(items[place:])
+            for _ in range(_times(item, where)):
+                made, flow = self.one(item, flow, where, f"{path}{place}.", after)
+                used[item.name] += 1
+                for suffix, module in made.items():
+                    modules[f"{item.name}{used[item.name]}{suffix}"] = module
+        return nn.Sequential(modules), flow
+
+    def one(self, item: Item, flow: Flow, where: str, path: str, after: str) -> tuple[Modules, Flow]:
+        """The modules of one item: a layer, a group, or one round of a repetition."""
+        if item.name == "repeat":
+            row, flow = self.row(item.branches[0], flow, path)
+            return {"": row}, flow
+        if item.name in GROUPS:
+            return self.group(item, flow, where, path)
+        return self.single(item, flow, where, after)
+
+    def group(self, item: Item, flow: Flow, where: str, path: str) -> tuple[Modules, Flow]:
+        known = {"project": Setting("project", (bool,), False)} if item.name == "residual" else {}
+        chosen = settings_from(item, known, where, numbers=0)
+        if not item.branches or not all(item.branches):
+            raise UsageError(say("{where}: {name} needs layers in brackets: {name}(...).", where=where, name=item.name))
+        if item.name == "parallel":
+            return self.parallel(item, flow, where, path)
+        if len(item.branches) > 1:
+            raise UsageError(say("{where}: residual has one branch; | belongs to parallel.", where=where))
+        body, end = self.row(item.branches[0], flow, path)
+        if end.shape == flow.shape:
+            return {"": Residual(body, None)}, end
+        if not chosen.get("project"):
+            shapes = {"before": _by(flow.shape), "after": _by(end.shape)}
+            text = say("{where}: a sum of {before} and {after} is not possible", where=where, **shapes)
+            raise UsageError(text + "; " + say("keep the shape, or write residual(...) project=true."))
+        made = self.placed(where, projection, flow.shape, end.shape)
+        return {"": Residual(body, made)}, end
+
+    def parallel(self, item: Item, flow: Flow, where: str, path: str) -> tuple[Modules, Flow]:
+        rows = [self.row(branch, flow, f"{path}{place}.") for place, branch in enumerate(item.branches, 1)]
+        shapes = [end.shape for _, end in rows]
+        axis = 2 if len(shapes[0]) == 2 else 1
+        rest = {(len(shape), *shape[: axis - 1], *shape[axis:]) for shape in shapes}
+        if len(rest) > 1:
+            listed = ", ".join(map(_by, shapes))
+            text = say("{where}: its branches give {shapes}", where=where, shapes=listed)
+            raise UsageError(text + "; " + say("joined on channels, they need equal height and width."))
+        joined = list(shapes[0])
+        joined[axis - 1] = sum(shape[axis - 1] for shape in shapes)
+        return {"": Parallel([row for row, _ in rows], axis)}, Flow(tuple(joined))
+
+    def single(self, item: Item, flow: Flow, where: str, after: str) -> tuple[Modules, Flow]:
+        build, known, numbers = _known(item.name, where)
+        inits = {name: str(value) for name, value in item.settings.items() if name in ("init", "bias_init")}
+        rest = {name: value for name, value in item.settings.items() if name not in inits}
+        values = tuple(self.wanted if one == "out" and item.name in ("linear", "conv") else one for one in item.values)
+        rest = {
+            name: self.wanted if value == "out" and name in ("units", "channels") else value
+            for name, value in rest.items()
+        }
+        given = settings_from(replace(item, values=values, settings=rest), known, where, numbers=numbers)
+        ready, flow = _arranged(item.name, flow)
+        made = self.placed(where, build, flow, given)
+        self.initialise(made, inits, where, after)
+        module = made[""]
+        two_way = flow.two_way and (item.name in NORMS or item.name in ACTIVATIONS or item.name == "dropout")
+        if isinstance(module, Steps):
+            both = bool(module.cell.bidirectional)
+            return {**ready, **made}, Flow((flow.shape[0], module.cell.hidden_size * (1 + both)), both)
+        return {**ready, **made}, Flow(self.passed(made, flow.shape), two_way)
+
+    def passed(self, made: Modules, shape: Shape) -> Shape:
+        """The shape behind some modules: measured with tensors that hold no numbers, or known from that."""
+        if self.known is not None:
+            return next(self.known)
+        row = nn.Sequential(*made.values()).eval()
+        with torch.no_grad():
+            self.shapes.append(tuple(row(torch.zeros(1, *shape)).shape[1:]))
+        row.train()
+        return self.shapes[-1]
+
+    def initialise(self, made: Modules, inits: Mapping[str, str], where: str, after: str) -> None:
+        module = made[""]
+        weighty = isinstance(module, (*WEIGHTY, Steps))
+        if inits and not weighty:
+            raise UsageError(
+                say("{where}: it has no weights that {name} could fill.", where=where, name=next(iter(inits)))
+            )
+        for name, spec in inits.items():
+            if spec not in ("torch", "auto"):
+                self.placed(where, read_init, spec, name)
+        chosen = inits.get("init", self.init)
+        if weighty:
+            self.placed(where, initialise, module, chosen, after or "identity", inits.get("bias_init", ""))
+
+    @staticmethod
+    def placed(where: str, build: Callable[..., Any], *given: Any) -> Any:
+        """Call `build`; a refusal is repeated with the layer in front."""
+        try:
+            return build(*given)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+
+
+def _layers(items: tuple[Item, ...]) -> int:
+    """How many layers some items come to, repetitions counted out."""
+    rounds = [item.values[0] if item.name == "repeat" and item.values[:1] != () else 1 for item in items]
+    inner = [sum(map(_layers, item.branches)) if item.branches else 1 for item in items]
+    return sum(n * count for n, count in zip(rounds, inner, strict=True) if type(n) is int)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _times(item: Item, where: str) -> int:
+    if item.name != "repeat":
+        return 1
+    if len(item.values) != 1 or type(item.values[0]) is not int or not 1 <= item.values[0] <= 1000 or item.settings:
+        raise UsageError(say("{where}: repeat takes a whole number from 1 to 1000: repeat 3 (...).", where=where))
+    if len(item.branches) != 1 or not item.branches[0]:
+        raise UsageError(say("{where}: {name} needs layers in brackets: {name}(...).", where=where, name="repeat 3 "))
+    return int(item.values[0])
+
+
+def _activation_after(items: tuple[Item, ...]) -> str:
+    """The first activation behind a layer, up to the next layer with weights."""
+    for item in items:
+        if item.name in ACTIVATIONS:
+            return item.name
+        if item.name in ("linear", "conv") or item.name in CELLS or item.name in GROUPS:
+            break
+    return ""
+
+
+def _known(name: str, where: str) -> tuple[Callable[..., Modules], Mapping[str, Setting], int]:
+    """How to build a layer from (flow, settings), its settings, and how many numbers may stand without a key."""
+    if name in LAYERS:
+        known = settings_of(LAYERS[name])
+        return (lambda flow, given: LAYERS[name](flow.shape, **given)), known, NUMBERS.get(name, min(1, len(known)))
+    part = next((family[name] for family in (ACTIVATIONS, POOLING, NORMS, CELLS) if name in family), None)
+    if part:
+        known, numbers = part.settings, NUMBERS.get(name, min(1, len(part.settings)))
+        if name in CELLS:
+            return (lambda flow, given: _cell(name, flow, given)), known, numbers
+        shaped = name not in ACTIVATIONS
+        return (lambda flow, given: {"": part.build(*([flow.shape] if shaped else []), **given)}), known, numbers
+    if name in ("softmax", "log_softmax"):
+        text = say("{where}: networks end in plain numbers; the loss applies the softmax.", where=where)
+        raise UsageError(text + " " + say("Leave it out."))
+    names = [*LAYERS, *ACTIVATIONS, *POOLING, *NORMS, *CELLS, *GROUPS]
+    meant = MEANT.get(name.lower(), "")
+    near = say("Did you mean {best!r}?", best=meant) if meant else hint(name, names)
+    raise UsageError(say("{where}: there is no layer {name!r}.", where=where, name=name) + " " + near)
+
+
+def _cell(name: str, flow: Flow, given: dict[str, Any]) -> Modules:
+    """A recurrent layer or a readout; both want steps."""
+    if len(flow.shape) != 2:
+        text = say("{name} wants steps of features, but the shape {shape} came.", name=name, shape=flow.shape)
+        raise UsageError(text)
+    part = CELLS[name]
+    if part.facts["kind"] == "readout":
+        return {"": part.build(flow.two_way)}
+    return {"": Steps(part.build(flow.shape[1], **given))}
+
+
+def _arranged(name: str, flow: Flow) -> tuple[Modules, Flow]:
+    """What is put in by itself before a layer: flatten before `linear`, rows as steps before recurrent layers."""
+    if len(flow.shape) == 3 and name == "linear":
+        return {"_flatten": nn.Flatten()}, Flow((prod(flow.shape),))
+    if len(flow.shape) == 3 and name in CELLS and CELLS[name].facts["kind"] == "recurrent":
+        channels, height, width = flow.shape
+        return {"_rows": RowsAsSteps()}, Flow((height, channels * width))
+    return {}, flow

@@ -1,0 +1,1 @@
+"""Shipped recipes: functions without arguments that return a `Recipe`; `netwright train @NAME PATH` uses them."""

@@ -1,0 +1,168 @@
+"""One self-contained HTML page for a run: no script, no request, nothing that is not escaped."""
+
+import io
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from netwright.errors import UsageError
+from netwright.language import language, say
+from netwright.report import facts, markup, sections
+from netwright.report.markup import finite, listing, mapping, named, number, score, seconds, text
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def page(run: Mapping[str, Any]) -> str:
+    """The report of a run as one HTML page in the current language.
+
+    Args:
+        run: `name`, `run` (run.json), `recipe` (TOML text), `report` (report.json, its mistakes with a `picture` of
+            PNG bytes or None), `curves` (rows of metrics.jsonl), `anatomy`, `data` (data.json). What is missing
+            leaves out its section.
+    """
+    report, data = mapping(run.get("report")), mapping(run.get("data"))
+    main = main_metric(report)
+    title = str(run.get("name") or report.get("run") or report.get("network") or say("run"))
+    blocks = [
+        sections.scores(report, main),
+        sections.curves(listing(run.get("curves")), report, main),
+        sections.confusion(report),
+        sections.residuals(report),
+        sections.mistakes(report),
+        facts.findings(listing(report.get("findings")), listing(report.get("notes"))),
+        facts.data(data),
+        facts.anatomy(mapping(run.get("anatomy"))),
+        facts.recipe(run.get("recipe")),
+        facts.environment(mapping(run.get("run"))),
+    ]
+    style = files("netwright.report").joinpath("style.css").read_text(encoding="utf-8")
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">'
+        f"<title>{text(title)} \u00b7 Netwright</title><style>{style}</style>"
+    )
+    tongue = "zh-Hans" if language() == "zh" else "en"
+    header = f"<header>{_opening(title, report, data, main)}{_contents(blocks)}</header>"
+    foot = f"<footer>{text(say('Made by Netwright. This page is complete in itself and works offline.'))}</footer>"
+    body = f"{header}<main>{''.join(blocks)}</main>{foot}"
+    return f'<!doctype html>\n<html lang="{tongue}"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def main_metric(report: Mapping[str, Any]) -> str:
+    """The metric of the headline: accuracy, rmse, or else the first one that has a value."""
+    known = list(sections.scores_of(dict(report)))
+    wanted = [name for name in ("accuracy", "rmse") if name in known]
+    return next(iter([*wanted, *(name for name in known if name != "loss"), *known]), "")
+
+
+def _opening(title: str, report: dict[str, Any], data: dict[str, Any], main: str) -> str:
+    entry = sections.scores_of(report).get(main, {})
+    kicker = " \u00b7 ".join(
+        str(word) for word in (say("Training report"), data.get("name"), report.get("network")) if word
+    )
+    lead = f'<p class="lead">{text(_sentence(main, entry, report))}</p>'
+    found = [
+        (say("parameters"), number(report.get("parameters"))),
+        (say("epochs"), number(report.get("epochs"))),
+        (say("best epoch"), number(report.get("best_epoch"))),
+        (say("training time"), seconds(report.get("seconds"))),
+        (say("test examples"), number(report.get("examples"))),
+    ]
+    items = "".join(
+        f"<div><dt>{text(word)}</dt><dd>{text(value)}</dd></div>" for word, value in found if value != markup.NONE
+    )
+    tiles = f'<dl class="facts">{items}</dl>' if items else ""
+    return f'<p class="kicker">{text(kicker)}</p><h1>{named(title)}</h1>{lead}{_against(main, entry, report)}{tiles}'
+
+
+def _sentence(main: str, entry: dict[str, Any], report: dict[str, Any]) -> str:
+    """How good it is, in words."""
+    if not entry:
+        return say("There is no score for this run: no test example was judged.")
+    low, high = finite(entry.get("low")), finite(entry.get("high"))
+    value, count = score(main, entry["value"]), number(report.get("examples"))
+    words = {"value": value, "count": count}
+    if main == "accuracy":
+        first = say("{value} of {count} test examples are classified correctly", **words)
+    elif main == "rmse":
+        first = say("A prediction is off by {value} (root mean square) on {count} test examples", **words)
+    else:
+        first = say("{metric} is {value} on {count} test examples", metric=sections.label(main), **words)
+    if low is None or high is None:
+        return first + say(".")
+    return first + say(" (95 % interval {low} to {high}).", low=score(main, low), high=score(main, high))
+
+
+def _against(main: str, entry: dict[str, Any], report: dict[str, Any]) -> str:
+    """The network beside the best baseline, plainly where that one wins."""
+    best, name = None, ""
+    for candidate, mine in mapping(report.get("baseline")).items():
+        value = finite(mapping(mine).get(main))
+        if value is not None and (best is None or sections.is_better(main, value, best)):
+            best, name = value, candidate
+    own = finite(entry.get("value"))
+    if best is None or own is None or sections.is_better(main, own, best) is None:
+        return ""
+    shown = score(main, best)
+    low, high = finite(entry.get("low")), finite(entry.get("high"))
+    inside = low is None or high is None or low <= best <= high
+    if sections.is_better(main, best, own):
+        kind, pill, words = "behind", say("behind the baseline"), _wins(name, shown)
+        words += " " + say("The difference is within the interval of the network.") if inside else ""
+    elif best == own:
+        kind, pill = "level", say("level with the baseline")
+        words = say("The best baseline, {name}, does just as well.", name=sections.baseline_label(name))
+    elif inside:
+        kind, pill = "level", say("not clearly ahead")
+        words = say(
+            "The best baseline, {name}, reaches {value}; that is within the interval, so the gain may be chance.",
+            name=sections.baseline_label(name), value=shown,
+        )  # fmt: skip
+    else:
+        kind, pill = "ahead", say("ahead of the baselines")
+        words = say("The best baseline, {name}, reaches {value}.", name=sections.baseline_label(name), value=shown)
+    return f'<p class="against"><span class="pill {kind}">{text(pill)}</span> {text(words)}</p>'
+
+
+def _wins(name: str, value: str) -> str:
+    if name == "linear":
+        return say("A linear model does better: {value}.", value=value)
+    if name == "nearest":
+        return say("The nearest neighbours do better: {value}.", value=value)
+    if name == "constant":
+        return say("A constant answer does better: {value}.", value=value)
+    return say("The baseline {name} does better: {value}.", name=name, value=value)
+
+
+def _contents(blocks: list[str]) -> str:
+    links = []
+    for block in blocks:
+        if block:
+            anchor = block.split('id="', 1)[1].split('"', 1)[0]
+            title = block.split(f'id="{anchor}-h">', 1)[1].split("</h2>", 1)[0]
+            links.append(f'<a href="#{anchor}">{title}</a>')
+    return f'<nav aria-label="{text(say("Contents"))}">{"".join(links)}</nav>' if links else ""
+
+
+def png(picture: UInt8[np.ndarray, "channels height width"], scale: int = 1) -> bytes:
+    """A picture as PNG bytes, each pixel enlarged to `scale` x `scale`; 1 channel is grey, 3 are RGB, 4 RGBA."""
+    from PIL import Image
+
+    picture = np.asarray(picture)
+    if picture.ndim != 3 or picture.dtype != np.uint8 or 0 in picture.shape or scale < 1:
+        text_ = say("a picture is uint8 (channels, height, width); got {kind} of shape", kind=picture.dtype)
+        raise UsageError(f"{text_} {picture.shape}")
+    if picture.shape[0] not in (1, 3, 4):
+        picture = picture[:1]  # two channels, or many bands: the first as grey
+    pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if scale > 1:
+        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    target = io.BytesIO()
+    image.save(target, format="PNG", optimize=True)
+    return target.getvalue()

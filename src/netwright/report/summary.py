@@ -1,0 +1,144 @@
+"""report.json: how good the finished network is, beside honest baselines, and what was found."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from netwright.catalogue import LOSSES, METRICS
+from netwright.data.dataset import Dataset
+from netwright.doctor.symptoms import Trace, examine
+from netwright.randomness import permutation
+from netwright.report.baselines import baselines
+from netwright.report.judge import Judgement, judge
+from netwright.training.forward import Forward
+from netwright.training.job import Job
+from netwright.training.keeper import Outcome, truths
+from netwright.training.plan import settings
+
+BASELINE_ROWS = 10_000
+"""Baselines learn from at most so many training examples, drawn by a fixed seed."""
+TRAIN_SAMPLE = 5000
+"""At most so many training examples tell the gap to validation."""
+
+
+def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, Any], np.ndarray]:
+    """The run's report and its test predictions (probabilities, or numbers)."""
+    dataset = job.dataset
+    outputs = {name: forward.split_outputs(dataset, name) for name in ("validation", "test")}
+    predictions = {name: forward.predictions(found) for name, found in outputs.items()}
+    judged = judge(dataset.task, truths(dataset, "test"), predictions["test"], dataset.classes)
+    scores = {name: _scores(forward, dataset, name, outputs[name], predictions[name]) for name in outputs}
+    scores["test"] |= {name: found["value"] for name, found in judged.metrics.items()}
+    found_baselines = baseline_scores(dataset)
+    findings, notes = examine(_trace(job, forward, outcome, scores["validation"], judged))
+    report = {
+        "task": dataset.task,
+        "network": job.recipe.table("network")["name"],
+        "parameters": sum(parameter.numel() for parameter in forward.model.parameters()),
+        "epochs": outcome.epochs,
+        "steps": outcome.steps,
+        "seconds": outcome.seconds,
+        "examples_per_second": outcome.examples_per_second,
+        "best_epoch": outcome.best.epoch,
+        "stopped": outcome.stopped,
+        "test": scores["test"],
+        "validation": scores["validation"],
+        "baseline": found_baselines,
+        "findings": [finding.to_json() for finding in findings],
+        "notes": [note.to_json() for note in notes],
+        **judgement_json(judged, dataset.ids("test")),
+    }
+    return report, predictions["test"]
+
+
+def judgement_json(judged: Judgement, ids: list[str]) -> dict[str, Any]:
+    """Metrics with intervals, confusion (or residuals) and the most confident mistakes, named by file or row."""
+    found = judged.json()
+    found["mistakes"] = [{**mistake, "input": ids[int(mistake["position"])]} for mistake in found["mistakes"]]
+    return found
+
+
+def baseline_scores(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """What a constant, a linear model and the nearest neighbours reach on the same test examples."""
+    if not dataset.examples["test"]:
+        return {}
+    chosen = np.sort(permutation(dataset.examples["train"], "baseline")[:BASELINE_ROWS])
+    train = _features(dataset, dataset.splits["train"][chosen])
+    truth = {name: truths(dataset, name) for name in ("train", "test")}
+    test = _features(dataset, dataset.splits["test"])
+    return baselines(dataset.task, train, truth["train"][chosen], test, truth["test"], len(dataset.classes))
+
+
+def _features(dataset: Dataset, positions: np.ndarray) -> np.ndarray:
+    """What the network reads, one flat row an example."""
+    return dataset.encoder.encode(dataset.source.examples.take(positions)).flatten(1).numpy()
+
+
+def _scores(
+    forward: Forward, dataset: Dataset, split: str, outputs: torch.Tensor, predictions: np.ndarray
+) -> dict[str, Any]:
+    """Loss and every metric of the task on a split, as plain numbers."""
+    if not dataset.examples[split]:
+        return {}
+    truth = truths(dataset, split)
+    found: dict[str, Any] = {"loss": forward.mean_loss(outputs, dataset.target_tensor(split))}
+    for name, part in METRICS.items():
+        if part.facts["task"] == dataset.task and split != "test":
+            value = part.build(truth, predictions)
+            if value is not None:
+                found[name] = value
+    return found
+
+
+def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, Any], judged: Judgement) -> Trace:
+    dataset = job.dataset
+    name = "accuracy" if dataset.task == "classify" else "r2"
+    sample = np.linspace(0, dataset.examples["train"] - 1, min(TRAIN_SAMPLE, dataset.examples["train"])).astype(int)
+    inputs = dataset.encoder.encode(dataset.source.examples.take(dataset.splits["train"][sample]))
+    seen = METRICS[name].build(truths(dataset, "train")[sample], forward.predictions(forward.outputs(inputs)))
+    counts = (
+        np.bincount(truths(dataset, "train"), minlength=len(dataset.classes)) if dataset.classes else np.zeros(0, int)
+    )
+    confusion = np.array(judged.confusion) if judged.confusion is not None else np.zeros((0, 0))
+    recalls = [float(row[i] / row.sum()) if row.sum() else None for i, row in enumerate(confusion)]
+    model = forward.model
+    return Trace(
+        dataset.task, job.recipe.table("loss")["name"], constant_loss(job), outcome.lowest_train_loss,
+        {name: seen}, validation, counts.tolist(), dataset.classes, recalls, outcome.still,
+        [label for label, parameter in model.named_parameters() if not parameter.requires_grad],
+        outcome.non_finite, outcome.steps, {table: job.recipe.table(table) for table in job.recipe.tables},
+    )  # fmt: skip
+
+
+def constant_loss(job: Job) -> float:
+    """The training loss of the best constant outputs: found by minimising it, exactly for every convex loss.
+
+    For cross-entropy that is the entropy of the class shares, for squared errors the variance.
+    """
+    dataset = job.dataset
+    if hasattr(job.model, "objective") or hasattr(job.model, "update") or job.weights is not None:
+        return math.nan
+    if job.training["class_weights"] != "none" or dataset.examples["train"] == 0:
+        return math.nan
+    from netwright.training.plan import head
+
+    name = job.recipe.table("loss")["name"]
+    units = head(dataset.outputs, name)["units"]
+    targets = dataset.target_tensor("train")
+    outputs = torch.zeros(1, units, dtype=torch.float64, requires_grad=True)
+    targets = targets.double() if targets.is_floating_point() else targets
+    chosen = settings(job.recipe, "loss")
+    search = torch.optim.LBFGS(
+        [outputs], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> torch.Tensor:
+        search.zero_grad()
+        value = LOSSES[name](outputs.expand(len(targets), units), targets, **chosen).mean()
+        value.backward()
+        return value
+
+    search.step(closure)
+    return closure().item()

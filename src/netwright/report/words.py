@@ -1,0 +1,145 @@
+"""Reports in a terminal: how good, beside which baseline, with which interval, and what was found."""
+
+from typing import Any
+
+from netwright.language import say
+from netwright.training.progress import duration, number
+
+
+def main_metric(task: str) -> str:
+    """The metric a report leads with."""
+    return "accuracy" if task == "classify" else "rmse"
+
+
+def shown(name: str, found: dict[str, Any]) -> str:
+    """A metric with its interval: `accuracy 0.9912 (0.9890 to 0.9930)`."""
+    value, low, high = (found.get(key) for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return f"{name} {number(value)}"
+    return say("{name} {value} ({low} to {high})", name=name, value=number(value), low=number(low), high=number(high))
+
+
+def best_baseline(task: str, baseline: dict[str, dict[str, Any]]) -> tuple[str, float] | None:
+    """The strongest baseline by the task's first metric."""
+    metric = main_metric(task)
+    scores = {name: found[metric] for name, found in baseline.items() if found.get(metric) is not None}
+    if not scores:
+        return None
+    best = max(scores, key=scores.__getitem__) if task == "classify" else min(scores, key=scores.__getitem__)
+    return best, scores[best]
+
+
+def verdict(task: str, metrics: dict[str, Any], baseline: dict[str, Any]) -> str:
+    """One sentence on the best baseline, said plainly when it wins."""
+    best = best_baseline(task, baseline)
+    value = metrics.get(main_metric(task), {}).get("value")
+    if best is None or value is None:
+        return ""
+    name, score = best
+    ahead = value > score if task == "classify" else value < score
+    text = (
+        "the best baseline, {name}, reaches {score}"
+        if ahead
+        else "A BASELINE WINS: {name} reaches {score}; use it instead"
+    )
+    return say(text, name=say(name), score=number(score))
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """What `train` prints at the end."""
+    task = report["task"]
+    lines = [
+        say(
+            "{network}: {parameters:,} parameters, {steps:,} steps in {time}, best epoch {best} of {epochs}",
+            network=report["network"],
+            parameters=report["parameters"],
+            steps=report["steps"],
+            time=duration(report["seconds"]),
+            best=report["best_epoch"],
+            epochs=report["epochs"],
+        )  # fmt: skip
+    ]
+    lines.append(
+        say("test ({count:,} examples): {metric}", count=report["examples"], metric=_metrics(task, report["metrics"]))
+    )
+    sentence = verdict(task, report["metrics"], report["baseline"])
+    if sentence:
+        lines.append(f"  {sentence}")
+    if report.get("folds"):
+        scores = ", ".join(shown(name, found) for name, found in report["folds"]["metrics"].items())
+        lines.append(say("cross-validation ({count} folds): {scores}", count=report["folds"]["count"], scores=scores))
+    lines += [f"  {line}" for line in finding_lines(report["findings"], report["notes"])]
+    lines.append(say("run folder: {run}", run=report["run"]))
+    return "\n".join(lines)
+
+
+def _metrics(task: str, metrics: dict[str, Any]) -> str:
+    first = main_metric(task)
+    return shown(first, metrics[first]) if first in metrics else "-"
+
+
+def finding_lines(findings: list[dict[str, Any]], notes: list[dict[str, Any]]) -> list[str]:
+    """The doctor's verdict: findings with place and numbers, then notes."""
+    lines = []
+    for found in findings:
+        evidence = ", ".join(f"{key} {_value(value)}" for key, value in found["evidence"].items())
+        lines.append(say("fault {fault}: {name} at {where} ({evidence})", **{**found, "evidence": evidence}))
+        lines.append(f"    {found['harm']}")
+        lines += [f"    {_patch(remedy['patch'])}: {remedy['why']}" for remedy in found["remedies"]]
+    for note in notes:
+        evidence = ", ".join(
+            f"{key} {_value(value)}" for key, value in note["evidence"].items() if not isinstance(value, dict)
+        )
+        lines.append(
+            say("note {fault}: {name} ({evidence})", fault=note["fault"], name=note["name"], evidence=evidence)
+        )
+    return lines or [say("no fault was found by the checks that follow every training")]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value[:5]) + (", ..." if len(value) > 5 else "")
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _patch(patch: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in patch.items())
+
+
+def evaluation_text(found: dict[str, Any]) -> str:
+    """What `evaluate` prints."""
+    lines = [say("{count:,} examples", count=found["examples"])]
+    lines += [f"  {shown(name, value)}" for name, value in found["metrics"].items()]
+    for name, scores in found["baseline"].items():
+        values = ", ".join(f"{metric} {number(value)}" for metric, value in scores.items())
+        lines.append(say("baseline {name}: {scores}", name=say(name), scores=values))
+    if found["confusion"] and len(found["classes"]) <= 20:
+        lines.append(say("confusion (truth in rows):"))
+        width = max([len(str(count)) for row in found["confusion"] for count in row] + [3]) + 1
+        label = max(len(name) for name in found["classes"])
+        for name, row in zip(found["classes"], found["confusion"], strict=True):
+            lines.append(f"  {name:>{label}} " + "".join(f"{count:>{width}}" for count in row))
+    return "\n".join(lines)
+
+
+def comparison_text(found: dict[str, Any]) -> str:
+    """What `compare` prints."""
+    lines = []
+    for pair in found.get("pairs", [found]):
+        lines.append(
+            say(
+                "{second} against {first}: {verdict} ({metric} {b} against {a}, difference {d}, 95 % {low} to {high}, p = {p})",
+                second=pair["second"],
+                first=pair["first"],
+                verdict=say(pair["verdict"]),
+                metric=pair["metric"],
+                a=number(pair["values"][0]),
+                b=number(pair["values"][1]),
+                d=number(pair["difference"]),
+                low=number(pair["low"]),
+                high=number(pair["high"]),
+                p=number(pair["p_value"]),
+            )  # fmt: skip
+        )
+        lines += [f"  {name}: {values[0]} -> {values[1]}" for name, values in pair["recipe"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""What one training needs, and how its state and batches are made from the recipe."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netwright.catalogue import LOSSES, OPTIMIZERS, SCHEDULES
+from netwright.data.batches import Augment, Batches
+from netwright.data.dataset import Dataset
+from netwright.errors import UsageError
+from netwright.language import say
+from netwright.parts.augmentations import read_augment
+from netwright.recipe import Recipe
+from netwright.rundir import RunFolder
+from netwright.training.forward import channels_last
+from netwright.training.launch import Launch
+from netwright.training.loop import Probe
+from netwright.training.objective import supervised
+from netwright.training.plan import settings
+from netwright.training.progress import Progress
+from netwright.training.state import State
+
+
+@dataclass
+class Job:
+    """All that one training needs. Without a folder nothing is written (estimators)."""
+
+    dataset: Dataset
+    recipe: Recipe
+    model: nn.Module
+    launch: Launch
+    progress: Progress
+    folder: RunFolder | None = None
+    run_id: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
+    weights: Tensor | None = None
+    """One weight a training example, beside the class weights."""
+    probes: Sequence[Probe] = ()
+
+    @property
+    def training(self) -> dict[str, Any]:
+        return self.recipe.table("training")
+
+
+def new_state(job: Job) -> State:
+    """The state before the first step."""
+    model = job.model.to(job.launch.device)
+    if channels_last(model):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss, chosen = job.recipe.table("loss")["name"], settings(job.recipe, "loss")
+    objective = getattr(model, "objective", None) or supervised(_bound(LOSSES[loss].build, chosen))
+    own = getattr(model, "optimizers", None)
+    name = job.recipe.table("optimizer")["name"]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if own is not None:
+        optimizers = own()
+    else:
+        optimizers = {"main": OPTIMIZERS[name](parameters, **settings(job.recipe, "optimizer"))} if parameters else {}
+    schedule = job.recipe.table("schedule")["name"]
+    factor = None if schedule == "constant" else _bound(SCHEDULES[schedule].build, settings(job.recipe, "schedule"))
+    return State(
+        model=model, optimizers=optimizers, objective=objective, seed=job.recipe.seed, device=job.launch.device,
+        total_steps=0, schedule=factor, clip_norm=job.training["clip_norm"], precision=job.launch.precision,
+    )  # fmt: skip
+
+
+def new_batches(job: Job) -> Batches:
+    """The training batches of a job."""
+    data = job.recipe.table("data")
+    return Batches(
+        job.dataset, size=data["batch_size"], seed=job.recipe.seed, device=job.launch.device,
+        weights=_weights(job), augment=_augment(data["augment"], job.recipe.seed),
+        channels_last=channels_last(job.model),
+    )  # fmt: skip
+
+
+def _augment(spec: str, seed: int) -> Augment | None:
+    if not spec:
+        return None
+    change = read_augment(spec)
+    return lambda inputs, examples, epoch: change(inputs, examples, seed=seed, epoch=epoch)
+
+
+def _bound(function: Any, chosen: dict[str, Any]) -> Any:
+    return lambda first, second: function(first, second, **chosen)
+
+
+def _weights(job: Job) -> Tensor | None:
+    """One weight a training example: class weights times the job's own."""
+    wanted = job.training["class_weights"]
+    if wanted == "none":
+        return job.weights
+    if job.dataset.task != "classify":
+        raise UsageError(say("training.class_weights: this task has no classes"))
+    count = len(job.dataset.classes)
+    targets = job.dataset.target_tensor("train")
+    if wanted == "balanced":
+        shares = torch.bincount(targets, minlength=count).double()
+        by_class = len(targets) / (count * shares.clamp(min=1))
+    else:
+        if len(wanted) != count or not all(
+            isinstance(value, (int, float)) and 0 <= value < math.inf for value in wanted
+        ):
+            raise UsageError(
+                say("training.class_weights = {found}; it is {count} numbers, one a class", found=wanted, count=count)
+            )
+        by_class = torch.tensor(wanted, dtype=torch.float64)
+    weights = by_class[targets].float()
+    return weights if job.weights is None else weights * job.weights

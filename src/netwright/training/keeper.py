@@ -1,0 +1,249 @@
+"""Keeps the record of a training: rows, validation, best weights, checkpoints, and the reason to stop."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netwright.catalogue import METRICS
+from netwright.data.batches import Batches
+from netwright.data.dataset import Dataset
+from netwright.errors import UsageError
+from netwright.language import say
+from netwright.training.checkpoints import Checkpoint, model_tensors, save_checkpoint, to_bytes
+from netwright.training.forward import Forward
+from netwright.training.job import Job
+from netwright.training.loop import Step
+from netwright.training.plan import settings
+from netwright.training.procedure import Procedure
+from netwright.training.progress import number
+from netwright.training.state import State
+from netwright.training.stopping import Best, Condition
+
+WATCHED = {"classify": ("accuracy",), "regress": ("rmse", "mae", "r2")}
+"""What every epoch's validation measures beside the loss; the whole list comes at the end."""
+
+
+@dataclass
+class Outcome:
+    """How a training went."""
+
+    best: Best
+    epochs: int
+    steps: int
+    seconds: float
+    examples_per_second: float | None
+    train_loss: float
+    lowest_train_loss: float
+    stopped: str
+    """`epochs`, `until`, `patience` or `non-finite`."""
+    non_finite: dict[str, Any] | None
+    still: list[str]
+    """Trainable tensors that ended exactly as they began."""
+    weights: dict[str, Tensor]
+    """The best weights."""
+
+
+class Keeper:
+    """Keeps the record of a training: rows, best weights, checkpoints, and the reason to stop."""
+
+    def __init__(self, job: Job, state: State, batches: Batches) -> None:
+        self.job, self.state, self.batches = job, state, batches
+        state.total_steps = batches.per_epoch * job.training["epochs"]
+        self.best = Best(job.dataset.task)
+        self.best_weights: dict[str, Tensor] | None = None
+        """The best weights where they are not yet on disk, or where there is no disk."""
+        self.lowest_train_loss, self.train_loss = math.inf, math.nan
+        self.validation: dict[str, Any] = {}
+        self.stopped = ""
+        self.non_finite: dict[str, Any] | None = None
+        self.seconds_before, self.started = 0.0, time.monotonic()
+        self.saved_at = self.logged_at = self.epoch_at = self.started
+        self.logged = self.epoch_examples = 0
+        self.speeds: list[float] = []
+        self.until = self._until()
+        self.procedure = Procedure(job, self.until)
+        self.forward = Forward(
+            state.model, job.dataset.targets, job.recipe.table("loss")["name"], settings(job.recipe, "loss"),
+            job.launch.device, job.launch.precision,
+        )  # fmt: skip
+
+    def _until(self) -> Condition | None:
+        text = self.job.training["until"]
+        if not text:
+            return None
+        found = Condition.parse(text, self.job.dataset.task, "training.until", ("train_loss",))
+        if found.metric != "train_loss" and not self.job.dataset.examples["validation"]:
+            raise UsageError(
+                say("training.until = {text!r} looks at validation examples, and there are none", text=text)
+            )
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, over all resumes."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def after_step(self, step: Step) -> None:
+        """Count, log at log points, and redraw the live line."""
+        self.logged += step.examples
+        self.epoch_examples += step.examples
+        if step.number % self.job.training["log_steps"] == 0:
+            self._log(step)
+        if self.job.progress.due():
+            share = (self.state.seen or len(self.batches)) / len(self.batches)
+            speed = self._speed()
+            total = len(self.batches) * self.job.training["epochs"]
+            left = (total - step.epoch * len(self.batches) - share * len(self.batches)) / speed if speed else math.inf
+            self.job.progress.step(
+                step.epoch + 1,
+                self.job.training["epochs"],
+                share,
+                step.terms.loss.item(),
+                self._last_metric(),
+                speed,
+                left,
+            )
+
+    def _speed(self) -> float:
+        return self.speeds[-1] if self.speeds else self.logged / max(1e-9, time.monotonic() - self.logged_at)
+
+    def _last_metric(self) -> str:
+        name = self.best.metric
+        return f"{say(name)} {number(self.validation.get(name))}" if self.validation else ""
+
+    def _log(self, step: Step) -> None:
+        now = time.monotonic()
+        speed = self.logged / max(1e-9, now - self.logged_at)
+        self.speeds.append(speed)
+        self.logged_at, self.logged = now, 0
+        self._append(step, {"loss": self.state.take_mean("log")}, speed)
+
+    def _append(self, step: Step, found: dict[str, Any], speed: float | None) -> None:
+        row = {"step": step.number, "epoch": step.epoch + 1, **found, "lr": self.state.lr}
+        row |= {"gradient_norm": self.state.gradient_norm, "seconds": self.seconds, "examples_per_second": speed}
+        if self.job.folder is not None:
+            self.job.folder.append(row)
+
+    def after_epoch(self, step: Step) -> bool:
+        """Validate, keep the best, write the epoch's row; True when the training should stop."""
+        now = time.monotonic()
+        speed = self.epoch_examples / max(1e-9, now - self.epoch_at)
+        self.train_loss = self.state.take_mean("epoch")
+        self.lowest_train_loss = min(self.lowest_train_loss, self.train_loss)
+        self.validation = self.validate()
+        is_best = self.best.update(step.epoch + 1, self.validation)
+        if is_best:
+            self.best_weights = model_tensors(self.state.model)
+        found = {"train_loss": self.train_loss, "validation": self.validation}
+        self._append(step, found, speed)
+        row = {"epoch": step.epoch + 1, **found, "examples_per_second": speed}
+        self.job.progress.epoch(row, self.job.training["epochs"], is_best)
+        self.epoch_at = self.logged_at = time.monotonic()
+        self.epoch_examples = self.logged = 0
+        if self.until and self.until.met({**self.validation, "train_loss": self.train_loss}):
+            self.stopped = "until"
+        elif 0 < self.job.training["stop_after"] <= self.best.stale:
+            self.stopped = "patience"
+        self.procedure.epoch(
+            step.epoch + 1, {**self.validation, "train_loss": self.train_loss}, self.stopped == "until"
+        )
+        return bool(self.stopped)
+
+    def validate(self) -> dict[str, Any]:
+        """Loss and first metrics on the validation split; empty where there is none."""
+        dataset = self.job.dataset
+        if not dataset.examples["validation"]:
+            return {}
+        outputs = self.forward.split_outputs(dataset, "validation")
+        found = {"loss": self.forward.mean_loss(outputs, dataset.target_tensor("validation"))}
+        wanted = list(WATCHED[dataset.task])
+        if self.until and self.until.metric in METRICS and self.until.metric not in wanted:
+            wanted.append(self.until.metric)
+        return found | measured(dataset, "validation", self.forward.predictions(outputs), wanted)
+
+    # saving -------------------------------------------------------------------------------------------------
+
+    def save_due(self) -> bool:
+        training = self.job.training
+        if training["save_steps"] and self.state.step % training["save_steps"] == 0:
+            return True
+        return time.monotonic() - self.saved_at >= training["save_seconds"] > 0
+
+    def save(self) -> None:
+        """Write the best weights where they changed, then a checkpoint."""
+        self.saved_at = time.monotonic()
+        folder = self.job.folder
+        if folder is None:
+            return
+        if self.best_weights is not None:
+            facts = {
+                "epoch": self.best.epoch,
+                "metric": self.best.metric,
+                "value": self.best.value,
+                "run": self.job.run_id,
+            }
+            folder.seal_best(to_bytes(self.best_weights, {"run": self.job.run_id}), facts)
+            self.best_weights = None
+        checkpoint = Checkpoint(self.state.step, model_tensors(self.state.model), self.state.tensors(), self.facts())
+        save_checkpoint(folder.path, self.job.run_id, checkpoint, self.job.sources)
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint holds beside tensors."""
+        return {
+            **self.state.facts(), "best": self.best.facts(), "seconds": self.seconds, "validation": self.validation,
+            "train_loss": self.train_loss, "lowest_train_loss": self.lowest_train_loss,
+            "gradient_norm": self.state.gradient_norm, "stopped": self.stopped, "non_finite": self.non_finite,
+        }  # fmt: skip
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Stand where `checkpoint` stood, and cut the rows that will be written again."""
+        facts = checkpoint.facts
+        self.state.restore(checkpoint.weights, checkpoint.tensors, facts)
+        self.best, self.validation = Best.of(facts["best"]), facts["validation"]
+        self.train_loss = _nan(facts["train_loss"])
+        self.lowest_train_loss = math.inf if facts["lowest_train_loss"] is None else facts["lowest_train_loss"]
+        self.state.gradient_norm = _nan(facts["gradient_norm"])
+        self.stopped, self.non_finite = facts["stopped"], facts["non_finite"]
+        self.seconds_before = facts["seconds"]
+        if self.job.folder is not None:
+            self.job.folder.cut(checkpoint.step)
+
+    def outcome(self, initial: dict[str, Tensor]) -> Outcome:
+        """The result, with the best weights read back from where they are kept."""
+        from netwright.training.checkpoints import from_bytes
+
+        final = model_tensors(self.state.model)
+        names = [name for name, parameter in self.state.model.named_parameters() if parameter.requires_grad]
+        still = [name for name in names if self.state.step and torch.equal(final[name], initial[name])]
+        weights = self.best_weights
+        if self.job.folder is not None:
+            weights = from_bytes(self.job.folder.verified_best()["best.safetensors"])
+        speed = median(self.speeds[1:] or self.speeds) if self.speeds else None
+        return Outcome(
+            self.best, self.state.epoch, self.state.step, self.seconds, speed, self.train_loss,
+            self.lowest_train_loss, self.stopped, self.non_finite, still, weights if weights is not None else final,
+        )  # fmt: skip
+
+
+def measured(dataset: Dataset, split: str, predictions: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:
+    """The named metrics of `predictions` on a split, in the data's own units."""
+    truth = truths(dataset, split)
+    return {name: METRICS[name].build(truth, predictions) for name in names}
+
+
+def truths(dataset: Dataset, split: str) -> np.ndarray:
+    """What should have been said: class numbers (int64), or numbers in the data's own units (float64)."""
+    if dataset.task == "classify":
+        return dataset.target_tensor(split).numpy()
+    return np.array([float(value) for value in dataset.raw_targets(split)])
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,110 @@
+"""What the recipe leaves out is chosen from the data here, and written down: the resolved recipe repeats the run."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.catalogue import LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
+from netwright.data.dataset import Dataset
+from netwright.errors import UsageError
+from netwright.language import say
+from netwright.randomness import seed_of
+from netwright.recipe import MODULE, TRAINING, Recipe
+
+FULL_BATCH = 256
+"""Vectors and tables with up to this many training rows train in full batches (documented default)."""
+BATCH = {"image": 64, "sequence": 64, "vector": 64, "table": 64}
+UPDATES = 1500
+"""About so many updates a training makes by default, within 10 to 300 epochs."""
+NETWORK = {"image": "convnet", "sequence": "lstm", "vector": "mlp", "table": "mlp"}
+
+
+def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) -> Recipe:
+    """`recipe` with every setting filled in for `dataset`; names and values are checked on the way."""
+    tables = {name: dict(table) for name, table in recipe.check().tables.items()}
+    data = {**dataset.settings}
+    count = dataset.examples["train"]
+    if data["batch_size"] == "auto":
+        full = dataset.kind in ("table", "vector") and count <= FULL_BATCH
+        data["batch_size"] = count if full else BATCH[dataset.kind]
+    data["workers"] = 0 if data["workers"] == "auto" else data["workers"]
+    facts: dict[str, Any] = {}
+    if network is None:
+        tables["network"] = _part(NETWORKS, tables.get("network"), NETWORK[dataset.kind])
+        facts = NETWORKS[tables["network"]["name"]].facts
+    else:
+        tables["network"] = {"name": MODULE, "class": type(network).__name__}
+    wanted = facts.get("loss") or ("cross_entropy" if dataset.task == "classify" else "mse")
+    tables["loss"] = _part(LOSSES, tables.get("loss"), wanted)
+    _match(tables["loss"]["name"], dataset)
+    tables["optimizer"] = _part(OPTIMIZERS, tables.get("optimizer"), facts.get("optimizer", "adam"))
+    tables["schedule"] = _part(SCHEDULES, tables.get("schedule"), "constant")
+    training = {**{name: setting.default for name, setting in TRAINING.items()}, **tables.get("training", {})}
+    updates = max(1, -(-count // data["batch_size"]))
+    if training["epochs"] == "auto":
+        training["epochs"] = min(300, max(10, round(UPDATES / updates)))
+    if training["stop_after"] == "auto":
+        training["stop_after"] = 0
+    if training["log_steps"] == "auto":
+        training["log_steps"] = max(1, updates * training["epochs"] // 200)
+    return Recipe(recipe.seed, {**tables, "data": data, "training": training}).check()
+
+
+def _part(family: Any, given: dict[str, Any] | None, default: str) -> dict[str, Any]:
+    """A part's table with its name and every default filled in."""
+    given = dict(given or {})
+    name = given.pop("name", default)
+    part = family[name]
+    return {"name": name, **part.defaults(), **part.check(given)}
+
+
+def _match(loss: str, dataset: Dataset) -> None:
+    """Refuse a loss for classes on numbers, and the other way round."""
+    wanted = LOSSES[loss].facts["target"]
+    if (wanted == "number") != (dataset.task == "regress"):
+        good = ", ".join(
+            name for name, part in LOSSES.items() if (part.facts["target"] == "number") == (dataset.task == "regress")
+        )
+        raise UsageError(
+            say(
+                "loss {loss!r} wants a {wanted}; this task is {task}: {good}",
+                loss=loss,
+                wanted=wanted,
+                task=dataset.task,
+                good=good,
+            )
+        )
+
+
+def settings(recipe: Recipe, table: str) -> dict[str, Any]:
+    """The settings of a part's table without its name."""
+    return {name: value for name, value in recipe.table(table).items() if name != "name"}
+
+
+def head(outputs: dict[str, Any], loss: str) -> dict[str, Any]:
+    """`outputs` with the number of output units that `loss` wants: one for two classes behind a sigmoid."""
+    if outputs["kind"] == "class" and outputs["count"] == 2 and LOSSES[loss].facts["link"] != "softmax":
+        return {**outputs, "units": 1}
+    return {**outputs, "units": outputs["count"]}
+
+
+def build(recipe: Recipe, inputs: dict[str, Any], outputs: dict[str, Any]) -> nn.Module:
+    """The network of a resolved recipe, its first weights a pure function of the seed."""
+    name = recipe.table("network")["name"]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of(recipe.seed, "init"))
+        model = NETWORKS[name](inputs, head(outputs, recipe.table("loss")["name"]), **settings(recipe, "network"))
+    model.catalogue_table = recipe.table("network")
+    return model
+
+
+def from_catalogue(model: nn.Module, recipe: Recipe, dataset: Dataset) -> Recipe | None:
+    """The recipe that gives exactly `model`, first weights included, where it is fresh from the catalogue."""
+    table = getattr(model, "catalogue_table", None)
+    if table is None:
+        return None
+    resolved = resolve(recipe.updated({"network": table}, "network"), dataset)
+    own, fresh = model.state_dict(), build(resolved, dataset.inputs, dataset.outputs).state_dict()
+    same = own.keys() == fresh.keys() and all(torch.equal(own[name].cpu(), fresh[name]) for name in own)
+    return resolved if same else None

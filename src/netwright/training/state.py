@@ -1,0 +1,155 @@
+"""The state of a training: everything that a checkpoint must hold, and nothing else.
+
+Random numbers are pure functions of (seed, epoch, step, example), so no generator state is among it.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from netwright.errors import RunError
+from netwright.language import say
+from netwright.training.objective import Draw, Objective, Terms
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class State:
+    """A network in training. `update(state, batch)` of a network's own gets this object."""
+
+    model: nn.Module
+    optimizers: dict[str, Optimizer]
+    objective: Objective
+    seed: int
+    device: torch.device
+    total_steps: int
+    schedule: Callable[[int, int], float] | None = None
+    """(step, total steps) -> factor on every learning rate; None: constant."""
+    clip_norm: float = 0.0
+    precision: str = "float32"
+    step: int = 0
+    epoch: int = 0
+    seen: int = 0
+    """Examples consumed in the current epoch."""
+    tally: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    """Sums since the epoch began and since the last log point: weighted loss, weight, and the same two again."""
+    gradient_norm: float = float("nan")
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    """The learning rates of every optimizer's groups before the schedule."""
+
+    def __post_init__(self) -> None:
+        self.rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in self.optimizers.items()}
+        self.tally = self.tally.to(self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The first optimizer: the only one where a network does not bring its own."""
+        return next(iter(self.optimizers.values()))
+
+    def draw(self) -> Draw:
+        return Draw(self.seed, self.step)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The number type of the forward pass."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, AUTOCAST[self.precision])
+
+    def set_rates(self) -> None:
+        """Apply the schedule for the step about to be taken."""
+        if self.schedule is None:
+            return
+        factor = self.schedule(self.step, self.total_steps)
+        for name, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * factor
+
+    @property
+    def lr(self) -> float | None:
+        """The learning rate of the step before."""
+        return self.optimizer.param_groups[0]["lr"] if self.optimizers else None
+
+    def count(self, terms: Terms, examples: int) -> None:
+        """Add a step's loss to the running sums, on the device, without waiting for it."""
+        with torch.no_grad():
+            weight = terms.weight.sum() if terms.weight is not None else float(examples)
+            self.tally[0::2] += terms.loss.detach() * weight
+            self.tally[1::2] += weight
+
+    def take_mean(self, since: str) -> float:
+        """The mean loss `since` "epoch" or "log"; those sums start again from zero."""
+        first = 0 if since == "epoch" else 2
+        total, weight = self.tally[first : first + 2].tolist()
+        self.tally[first : first + 2] = 0
+        return total / weight if weight else float("nan")
+
+    # what a checkpoint holds --------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors but the network's own: optimizer states and running sums, by name."""
+        found = {"tally": self.tally}
+        for name, optimizer in self.optimizers.items():
+            for index, entry in optimizer.state_dict()["state"].items():
+                for key, value in entry.items():
+                    if isinstance(value, Tensor):
+                        found[f"optimizer.{name}.{index}.{key}"] = value
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """All numbers: where the training stands, and what the optimizers keep that is no tensor."""
+        plain: dict[str, Any] = {}
+        for name, optimizer in self.optimizers.items():
+            for index, entry in optimizer.state_dict()["state"].items():
+                for key, value in entry.items():
+                    if not isinstance(value, Tensor):
+                        plain[f"{name}.{index}.{key}"] = value
+        scaler = self.scaler.state_dict() if self.scaler is not None else {}
+        return {"step": self.step, "epoch": self.epoch, "seen": self.seen, "optimizer": plain, "scaler": scaler}
+
+    def restore(self, weights: dict[str, Tensor], tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from what `tensors` and `facts` gave, to the same bits."""
+        load_weights(self.model, weights)
+        for name, optimizer in self.optimizers.items():
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            for index, parameter in enumerate(parameters):
+                entry = _entry(f"optimizer.{name}.{index}.", tensors, parameter)
+                entry |= _entry(f"{name}.{index}.", facts["optimizer"], parameter)
+                if entry:
+                    optimizer.state[parameter] = entry
+        self.tally = tensors["tally"].to(self.device)
+        if self.scaler is not None:
+            self.scaler.load_state_dict(facts["scaler"])
+        self.step, self.epoch, self.seen = facts["step"], facts["epoch"], facts["seen"]
+
+
+def _entry(prefix: str, found: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
+    """One parameter's optimizer state, laid out in memory as the parameter is: fused kernels need equal strides."""
+    entry = {}
+    for key, value in found.items():
+        if key.startswith(prefix):
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            elif isinstance(value, Tensor):
+                value = value.clone()
+            entry[key.removeprefix(prefix)] = value
+    return entry
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy stored weights into a network; a difference in names or shapes is refused."""
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ weights.keys())
+    wrong += [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    if wrong:
+        raise RunError(say("the stored weights do not fit the network: {names}", names=", ".join(wrong[:5])))
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(weights[name])

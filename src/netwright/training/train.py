@@ -1,0 +1,47 @@
+"""One training from a resolved recipe: loop, validation, best weights, log, saves, stopping."""
+
+import torch
+
+from netwright.training.checkpoints import Checkpoint, model_tensors
+from netwright.training.job import Job, new_batches, new_state
+from netwright.training.keeper import Keeper, Outcome
+from netwright.training.loop import NonFinite, steps
+from netwright.training.signals import Interrupted, Watch, watching
+
+
+def fit(job: Job, checkpoint: Checkpoint | None = None) -> Outcome:
+    """Train `job`, from `checkpoint` where there is one. A signal saves and raises `Interrupted`."""
+    job.launch.impose()
+    initial = model_tensors(job.model)
+    keeper = Keeper(job, new_state(job), new_batches(job))
+    if checkpoint is not None:
+        keeper.restore(checkpoint)
+    else:
+        keeper.best_weights = initial
+        keeper.save()
+    with torch.random.fork_rng(devices=[]), watching() as watch:
+        if not keeper.stopped:
+            keeper.procedure.begin()
+            _train(job, keeper, watch)
+    job.progress.done()
+    return keeper.outcome(initial)
+
+
+def _train(job: Job, keeper: "Keeper", watch: Watch) -> None:
+    try:
+        for step in steps(keeper.state, keeper.batches, job.training["epochs"], job.probes):
+            keeper.after_step(step)
+            if step.epoch_done and keeper.after_epoch(step):
+                break
+            if watch.number:
+                keeper.save()
+                raise Interrupted(watch.number)
+            if keeper.save_due():
+                keeper.save()
+    except NonFinite as error:
+        keeper.stopped = "non-finite"
+        ids = [job.dataset.source.ids[position] for position in error.examples.tolist()]
+        keeper.non_finite = {"where": error.where, "step": error.step, "epoch": error.epoch, "examples": ids}
+        job.progress.say(str(error))
+    keeper.stopped = keeper.stopped or "epochs"
+    keeper.save()

@@ -1,0 +1,21 @@
+"""Shared fixtures: the folder of real data sets, found by `NETWRIGHT_DATA` or beside the checkout."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def pytest_collection_modifyitems(items):
+    if DATA.is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("shared_data"):
+            item.add_marker(pytest.mark.skip(reason=f"the real data sets are not here: {DATA}"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    return DATA
