@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from netwright.anatomy import Anatomy
-from netwright.anatomy import anatomy as measure
+from netwright.measures.anatomy import Anatomy
+from netwright.measures.anatomy import anatomy as measure
 from netwright.catalogue import NETWORKS
 from netwright.data.dataset import Dataset
 from netwright.errors import UsageError

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from netwright.errors import GateError, NetwrightError, UsageError, hint
-from netwright.language import say, speak
+from netwright.language import LANGUAGES, say, speak
 
 app = typer.Typer(
     name="netwright",
@@ -282,6 +282,8 @@ def _global_options(words: list[str]) -> list[str]:
             language = word.removeprefix("--lang=")
         elif word not in ("--json", "--quiet", "--debug"):
             rest.append(word)
+    if language not in (None, *LANGUAGES):
+        raise UsageError(f"--lang {language!r}; it is one of: {', '.join(LANGUAGES)}")
     speak(language)
     return rest
 

@@ -21,11 +21,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 from torch import Tensor, nn
 
-from netwright.api import inputs_of
 from netwright.catalogue import LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES, Family, check_settings
 from netwright.data.batches import Batch
 from netwright.errors import DataError, UsageError
 from netwright.language import say
+from netwright.networks.shapes import AXES
 from netwright.randomness import permutation, seed_of
 from netwright.recipe import DATA, TRAINING, Recipe
 from netwright.training.forward import evaluating
@@ -243,8 +243,9 @@ class Net(BaseEstimator):
     def _begin(self, X: np.ndarray, weights: Any) -> None:
         """Settle what the first rows decide: scaling, number type, loss, and the network with its first weights."""
         self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        shape = inputs_of(X.shape[1] if self.input_shape is None else plain(self.input_shape))
-        sizes = [size for key, size in shape.items() if key != "kind"]
+        sizes = [X.shape[1]] if self.input_shape is None else plain(self.input_shape)
+        kind, axes = next(((kind, axes) for kind, axes in AXES.items() if len(axes) == len(sizes)))
+        shape = {"kind": kind, **dict(zip(axes, sizes))}
         if np.prod(sizes) != X.shape[1]:
             raise DataError(
                 say("input_shape {shape} holds {count} numbers; a row has {features}",

@@ -35,9 +35,7 @@ def speak(name: str | None) -> None:
     """Set the language for this process: `en`, `zh`, or None for what the environment says."""
     global _current
     if name is not None and name not in LANGUAGES:
-        from netwright.errors import UsageError
-
-        raise UsageError(f"language {name!r} is not known; it is one of: {', '.join(LANGUAGES)}")
+        raise ValueError(f"language {name!r} is not known; it is one of: {', '.join(LANGUAGES)}")
     _current = name
 
 

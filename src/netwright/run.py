@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from netwright.anatomy import anatomy
+from netwright.measures.anatomy import anatomy
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.read import read

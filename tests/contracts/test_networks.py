@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from netwright.anatomy import anatomy
 from netwright.catalogue import LOSSES, NETWORKS
 from netwright.errors import UsageError
+from netwright.measures.anatomy import anatomy
 
 INPUTS = {
     "image": {"kind": "image", "channels": 1, "height": 28, "width": 28},

@@ -164,7 +164,7 @@ def _note(header: Header, animated: bool) -> None:
 
 
 def _jpeg(data: bytes) -> Header:
-    header, place, start = Header("JPEG", 0, 0), 2, 0
+    header, place = Header("JPEG", 0, 0, parts=[(0, 2)]), 2
     for _ in range(CHUNK_LIMIT):
         if data[place] != 0xFF:
             place = data.find(b"\xff", place) % (len(data) + 1)  # not found: behind the end
@@ -179,17 +179,15 @@ def _jpeg(data: bytes) -> Header:
             break
         if marker in _JPEG_FRAMES:
             _jpeg_frame(header, data, place)
-        elif 0xE0 <= marker <= 0xEF or marker == 0xFE:
-            if marker == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0" and header.orientation == 1:
-                header.orientation = _exif_orientation(data[place + 10 : end])
-            # Of the application segments two say something about pixels: how their colours are coded.
-            if data[place + 4 : place + 9] not in (b"JFIF\0", b"Adobe"):
-                header.parts.append((start, place))
-                start = end
+        elif marker == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0" and header.orientation == 1:
+            header.orientation = _exif_orientation(data[place + 10 : end])
+        # Of the application segments two say something about pixels: how their colours are coded.
+        if marker < 0xE0 or data[place + 4 : place + 9] in (b"JFIF\0", b"Adobe"):
+            header.parts.append((place, end))
         place = end
     else:
         raise Broken(say("it has too many parts"))
-    header.parts.append((start, len(data)))
+    header.parts.append((place, len(data)))
     scans = data.count(b"\xff\xda", place) + 1
     if scans > SCAN_LIMIT or scans * header.width * header.height > SCANNED_PIXELS:
         raise Broken(

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.anatomy.counting import facts, kind_of
-from netwright.anatomy.fields import Fields
+from netwright.measures.counting import facts, kind_of
+from netwright.measures.fields import Fields
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.shapes import shape_of

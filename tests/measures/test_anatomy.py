@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from netwright.anatomy import anatomy
-from netwright.anatomy.fields import Fields
+from netwright.measures.anatomy import anatomy
+from netwright.measures.fields import Fields
 from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
 

@@ -1,0 +1,1 @@
+"""What a network measures: shapes, parameters, multiply-adds, neurons, connections, receptive fields."""
