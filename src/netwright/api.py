@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import nn
 
-from netwright.measures.anatomy import Anatomy
-from netwright.measures.anatomy import anatomy as measure
 from netwright.catalogue import NETWORKS
 from netwright.data.dataset import Dataset
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.measures.anatomy import Anatomy
+from netwright.measures.anatomy import anatomy as measure
 from netwright.recipe import Recipe
 from netwright.training.job import Job, new_batches, new_state
 from netwright.training.launch import launch

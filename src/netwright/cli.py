@@ -20,6 +20,7 @@ app = typer.Typer(
     help="From data to a trained, diagnosed and explained classic neural network.",
     epilog="Every verb also takes --json (one object on stdout), --quiet, --lang en|zh and --debug.",
 )
+GLOBAL = ("--json", "--quiet", "--debug", "--lang")
 WrongUsage: Any = typer.BadParameter.__base__  # click's UsageError, which newer releases of typer keep inside
 Overrides = Annotated[list[str] | None, typer.Argument(help="table.key=value, network=NAME, epochs=3, seed=1 ...")]
 Out = Annotated[Path | None, typer.Option(help="The run folder to make; refused when it already holds anything.")]
@@ -280,7 +281,7 @@ def _global_options(words: list[str]) -> list[str]:
             language = next(pending, "")
         elif word.startswith("--lang="):
             language = word.removeprefix("--lang=")
-        elif word not in ("--json", "--quiet", "--debug"):
+        elif word not in GLOBAL:
             rest.append(word)
     if language not in (None, *LANGUAGES):
         raise UsageError(f"--lang {language!r}; it is one of: {', '.join(LANGUAGES)}")
@@ -313,8 +314,8 @@ def _usage(error: Any) -> str:
     missed = message.split("'")[1] if "'" in message else ""
     known = list(getattr(error.ctx.command, "commands", {}))
     if missed.startswith("-"):
-        known = [option for parameter in error.ctx.command.params for option in parameter.opts if option.startswith("-")]
-        known += ["--json", "--quiet", "--lang", "--debug", "--help"]
+        options = [option for parameter in error.ctx.command.params for option in parameter.opts]
+        known = [*(name for name in options if name.startswith("-")), *GLOBAL, "--help"]
         message = say("there is no option {name!r}.", name=missed) if "No such option" in message else message
     elif "No such command" in message:
         message = say("there is no command {name!r}.", name=missed)

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from netwright.measures.anatomy import anatomy
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.read import read
 from netwright.deploy.predict import Predictor
 from netwright.errors import DataError, RunError, UsageError
 from netwright.language import say
+from netwright.measures.anatomy import anatomy
 from netwright.recipe import MODULE, Recipe
 from netwright.report import page as html
 from netwright.report.compare import compare_outputs

@@ -12,8 +12,8 @@ import zlib
 
 import pytest
 
-from netwright.data import archives
-from netwright.data.tree import FileTree, open_tree
+from netwright.data.files import archives
+from netwright.data.files.tree import FileTree, open_tree
 from netwright.errors import DataError
 
 FILES = {"top/a/1.txt": b"one", "top/a/2.bin": bytes(range(256)) * 40, "top/b/empty": b"", "top/b/é.txt": b"accent"}
@@ -393,7 +393,7 @@ def test_budgets(tmp_path, monkeypatch):
     refused(path, "more than 8 members")
     refused(make_zip(tmp_path / "a.zip", {str(number): b"" for number in range(9)}), "more than 8 members")
     monkeypatch.undo()
-    monkeypatch.setattr("netwright.data.tars.SPOOL_LIMIT", 5000)
+    monkeypatch.setattr("netwright.data.files.tars.SPOOL_LIMIT", 5000)
     refused(path, "unpack it first")
 
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from netwright.data.array_files import Npz, read_npy
+from netwright.data.files.array_files import Npz, read_npy
 from netwright.data.readers.arrays import from_arrays
 from netwright.errors import DataError
 

@@ -5,8 +5,8 @@ import pandas
 import pytest
 import torch
 
+from netwright.data.files.tree import open_tree
 from netwright.data.readers.arrays import arrays, from_arrays, recognises
-from netwright.data.tree import open_tree
 from netwright.errors import DataError, UsageError
 
 X = np.random.default_rng(0).normal(size=(6, 3)).astype("f4")

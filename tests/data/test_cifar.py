@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from netwright.data import plain_pickle
+from netwright.data.files import plain_pickle
+from netwright.data.files.tree import open_tree
 from netwright.data.readers.cifar import cifar, recognises
-from netwright.data.tree import open_tree
 from netwright.errors import DataError, UsageError
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

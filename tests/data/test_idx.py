@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from netwright.data.files.tree import open_tree
 from netwright.data.readers.idx import idx, parse, recognises
-from netwright.data.tree import open_tree
 from netwright.errors import DataError, UsageError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from netwright.data.picture_headers import PIXEL_LIMIT, Broken, examine
-from netwright.data.pictures import Picture, decode, decode_files, fit, in_threads
-from netwright.data.tree import open_tree
+from netwright.data.files.tree import open_tree
+from netwright.data.pictures.decode import Picture, decode, decode_files, fit, in_threads
+from netwright.data.pictures.headers import PIXEL_LIMIT, Broken, examine
 from netwright.errors import DataError
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10

@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from netwright.data import plain_pickle
+from netwright.data.files import plain_pickle
 from netwright.errors import DataError
 
 PYTHON2 = (

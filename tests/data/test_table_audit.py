@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netwright.data.source import Table
-from netwright.data.table_audit import auc, audit, correlation, ranks
+from netwright.data.tables.audit import auc, audit, correlation, ranks
 
 
 def made(**columns):
@@ -93,8 +93,8 @@ def test_encoder_problems_are_repeated():
 
 @pytest.mark.shared_data
 def test_real_tables_have_no_leaks(shared_data):
+    from netwright.data.files.tree import open_tree
     from netwright.data.readers.table import table
-    from netwright.data.tree import open_tree
 
     for path, target in [
         ("titanic", "Survived"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from netwright.data.source import Table
-from netwright.data.table_cells import Column, dates, decimal_mark, numbers
-from netwright.data.table_encoder import TableEncoder
+from netwright.data.tables.cells import Column, dates, decimal_mark, numbers
+from netwright.data.tables.encoder import TableEncoder
 from netwright.errors import DataError
 
 
@@ -258,8 +258,8 @@ def test_column_does_not_confuse_true_with_one():
 
 @pytest.mark.shared_data
 def test_adult_and_titanic(shared_data):
+    from netwright.data.files.tree import open_tree
     from netwright.data.readers.table import table
-    from netwright.data.tree import open_tree
 
     adult = table(open_tree(shared_data / "adult"), target="column15")
     encoder = TableEncoder.fit(adult.examples.take(adult.given["train"]))

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from netwright.data.table_files import read_table, strict_json
-from netwright.data.table_text import decode, is_header, parse, sniff
+from netwright.data.tables.files import read_table, strict_json
+from netwright.data.tables.text import decode, is_header, parse, sniff
 from netwright.errors import DataError, UsageError
 
 CHINESE = "姓名,城市,分数\n张三,北京,12\n李四,上海,15\n王小明,广州,11\n赵六,成都,9\n"

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from netwright.data import tree as trees
-from netwright.data.tree import SHOWN, Entry, FileTree, FolderTree, Tally, hidden, open_tree, printable
+from netwright.data.files import tree as trees
+from netwright.data.files.tree import SHOWN, Entry, FileTree, FolderTree, Tally, hidden, open_tree, printable
 from netwright.errors import DataError
 
 

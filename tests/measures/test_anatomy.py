@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from netwright.measures.anatomy import anatomy
-from netwright.measures.fields import Fields
 from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
+from netwright.measures.anatomy import anatomy
+from netwright.measures.fields import Fields
 
 TEN = {"kind": "class", "count": 10}
 MNIST = {"kind": "image", "channels": 1, "height": 28, "width": 28}

@@ -162,10 +162,10 @@ def _seeded(build):
 
 def test_the_global_random_state_is_left_alone(tmp_path):
     torch.manual_seed(5)
-    np.random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
     expected = torch.rand(1).item(), np.random.rand()  # noqa: NPY002
     torch.manual_seed(5)
-    np.random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
     nw.train(blobs(), {"name": "mlp", "dropout": 0.5}, epochs=2, out=tmp_path / "run", quiet=True)
     assert (torch.rand(1).item(), np.random.rand()) == expected  # noqa: NPY002
 

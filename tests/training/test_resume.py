@@ -25,7 +25,8 @@ def record(run):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows = [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
     report = json.loads((run / "report.json").read_text())
-    scores = {key: report[key] for key in ("test", "validation", "metrics", "confusion", "best_epoch", "steps", "notes")}
+    kept = ("test", "validation", "metrics", "confusion", "best_epoch", "steps", "notes")
+    scores = {key: report[key] for key in kept}
     last = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name))
     files = {
         "best": (run / "best.safetensors").read_bytes(),
@@ -113,9 +114,10 @@ def test_dying_at_any_step_changes_no_bit(tmp_path, monkeypatch, dies_at):
         if step.number > dies_at:
             raise Died
 
-    with monkeypatch.context() as patch, pytest.raises(Died):
+    with monkeypatch.context() as patch:
         patch.setattr(keeper.Keeper, "after_step", dying)
-        nw.train(data, {"name": "convnet", "dropout": 0.2}, out=tmp_path / "killed", **settings)
+        with pytest.raises(Died):
+            nw.train(data, {"name": "convnet", "dropout": 0.2}, out=tmp_path / "killed", **settings)
     nw.resume(tmp_path / "killed", quiet=True)
     assert record(tmp_path / "killed") == record(expected.path)
 

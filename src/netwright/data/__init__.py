@@ -1,0 +1,1 @@
+"""Data: sources, splits, encoders, and what was found odd on the way."""

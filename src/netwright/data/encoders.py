@@ -35,6 +35,8 @@ class NumberEncoder:
     def fit(cls, kind: str, examples: Tensor, normalize: Normalize) -> "NumberEncoder":
         """Learn mean and scale from training examples: (N, C, H, W), (N, F) or (N, T, F)."""
         shape = list(examples.shape[1:])
+        axes: tuple[int, ...]
+        view: tuple[int, ...]
         if kind == "image":
             inputs = {"kind": kind, "channels": shape[0], "height": shape[1], "width": shape[2]}
             axes, view = (0, 2, 3), (shape[0], 1, 1)

@@ -12,11 +12,12 @@ from netwright.data import audit
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED, load_embedded
 from netwright.data.encoders import Encoder, NumberEncoder
+from netwright.data.files.tree import Tree, open_tree
+from netwright.data.readers.image_folder import flat_pictures
 from netwright.data.source import InMemory, Problem, Source, Table
 from netwright.data.splits import split
-from netwright.data.table_encoder import TableEncoder
+from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import class_name, decide_task, fit_targets, usable
-from netwright.data.tree import Tree, open_tree
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 from netwright.randomness import permutation
@@ -56,6 +57,9 @@ def load(
             raise UsageError(say("data.group: {name} is an embedded set and has no groups", name=path))
         return source, "embedded", dict(special)
     tree = _open(path)
+    if len(tree.entries) == 1 and Path(path).expanduser().is_dir():  # a folder around one archive means the archive
+        inner = open_tree(Path(path).expanduser() / tree.entries[0].name)
+        tree = inner if len(inner.entries) > 1 else tree
     part = recognise(tree)
     shared = {name: general[name] for name in part.settings if name in general}
     given = _special(part.settings, special, part.name)
@@ -98,6 +102,15 @@ def recognise(tree: Tree) -> Part:
     if not tree.entries:
         raise DataError(say("{path} holds no files", path=tree.path))
     kinds = "; ".join(str(part.facts["given"]) for part in READERS.values())
+    pictures = flat_pictures(tree)
+    if pictures:
+        raise DataError(
+            say(
+                "{path} holds {count} pictures but no class folders; put each class into its own folder (cats/1.jpg)",
+                path=tree.path,
+                count=pictures,
+            )
+        )
     text = say(
         "{path}: {count} files ({endings}) are none of the data this version reads.",
         path=tree.path, count=len(tree.entries), endings=", ".join(endings[:8]),
@@ -198,7 +211,7 @@ def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bo
 def _examined(source: Source, splits: dict[str, np.ndarray], marks: list[bytes], targets: Any) -> list[Problem]:
     found = audit.audit(source, splits, marks)
     if isinstance(source.examples, Table):
-        from netwright.data.table_audit import audit as audit_table
+        from netwright.data.tables.audit import audit as audit_table
 
         found += audit_table(source.examples, source.targets, splits["train"])
     if targets.task == "classify":

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from netwright.data.embedded import EMBEDDED
 from netwright.data.encoders import NumberEncoder, number_encoder
+from netwright.data.files.tree import open_tree
 from netwright.data.read import load
 from netwright.data.readers.table import rows_table, unlabelled
 from netwright.data.source import Source
-from netwright.data.table_encoder import TableEncoder
+from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import ClassTargets, Targets, targets_from
 from netwright.data.targets import number as as_number
-from netwright.data.tree import open_tree
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 from netwright.recipe import DATA, MODULE, Recipe
@@ -187,7 +187,7 @@ class Predictor:
         return self.encoder.encode(source.examples.take(np.arange(len(source.examples)))), list(source.ids)
 
     def _encode_pictures(self, paths: list[Path], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
-        from netwright.data.readers.image_folder import decode_files
+        from netwright.data.pictures.decode import decode_files
 
         inputs = self.encoder.inputs
         tensor, ids, problems = decode_files(paths, (inputs["height"], inputs["width"]), inputs["channels"])
@@ -221,7 +221,7 @@ class Predictor:
     def judge_source(self, data: Any, targets: Any = None) -> tuple[Judgement, float, list[str]]:
         """Judgement, loss and example names on the test set of `data`, or on all of it where it states none."""
         if isinstance(data, (str, os.PathLike)):
-            source = self._source(data)
+            source = self._source(Path(data))
         elif hasattr(data, "columns"):
             from netwright.data.readers.table import from_frame
 

@@ -61,9 +61,13 @@ def non_finite_numbers(trace: Trace) -> Finding | None:
         remedies.append(Remedy({"optimizer.lr": rate / 10}, say("smaller steps keep the numbers in range")))
     remedies.append(Remedy({"training.clip_norm": 1.0}, say("a clipped gradient cannot throw the weights far")))
     return Finding(
-        "D10", say("non-finite numbers"), say("{where} at step {step}", where=found["where"], step=found["step"]), evidence,
-        say("training stopped there; the weights kept are those of the best epoch before"), remedies,
-    )  # fmt: skip
+        "D10",
+        say("non-finite numbers"),
+        say("{where} at step {step}", where=say(found["where"]), step=found["step"]),
+        evidence,
+        say("training stopped there; the weights kept are those of the best epoch before"),
+        remedies,
+    )
 
 
 @FAULTS.add("E2", source="doctor catalogue E2")
@@ -128,7 +132,7 @@ def class_imbalance(trace: Trace, *, ratio: Annotated[float, Range(1)] = 10.0) -
     evidence = {
         "most": trace.class_names[most], "most_examples": int(counts[most]),
         "least": trace.class_names[least], "least_examples": int(counts[least]),
-        "recall": {name: value for name, value in zip(trace.class_names, trace.recalls, strict=False) if len(counts) <= 50},
+        "recall": dict(zip(trace.class_names, trace.recalls, strict=False)) if len(counts) <= 50 else {},
     }  # fmt: skip
     return Finding(
         "A7", say("uneven classes"), say("training examples"), evidence, "",
@@ -138,7 +142,8 @@ def class_imbalance(trace: Trace, *, ratio: Annotated[float, Range(1)] = 10.0) -
 
 def examine(trace: Trace) -> tuple[list[Finding], list[Finding]]:
     """All findings and all notes for a trace."""
-    findings, notes = [], []
+    findings: list[Finding] = []
+    notes: list[Finding] = []
     for part in FAULTS.values():
         found = part.build(trace)
         if found is not None:

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.measures.counting import facts, kind_of
-from netwright.measures.fields import Fields
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.measures.counting import facts, kind_of
+from netwright.measures.fields import Fields
 from netwright.networks.shapes import shape_of
 
 Shape = tuple[int, ...]

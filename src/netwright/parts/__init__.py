@@ -1,0 +1,1 @@
+"""Parts: functions and classes of the catalogue, one family a file."""

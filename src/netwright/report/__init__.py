@@ -1,0 +1,1 @@
+"""Reports: how good, beside which baseline, with which interval."""

@@ -36,7 +36,7 @@ def verdict(task: str, metrics: dict[str, Any], baseline: dict[str, Any]) -> str
     if best is None or value is None:
         return ""
     name, score = best
-    ahead = value > score if task == "classify" else value < score
+    ahead = value >= score if task == "classify" else value <= score
     text = (
         "the best baseline, {name}, reaches {score}"
         if ahead
@@ -57,7 +57,7 @@ def report_text(report: dict[str, Any]) -> str:
             time=duration(report["seconds"]),
             best=report["best_epoch"],
             epochs=report["epochs"],
-        )  # fmt: skip
+        )
     ]
     lines.append(
         say("test ({count:,} examples): {metric}", count=report["examples"], metric=_metrics(task, report["metrics"]))
@@ -128,7 +128,8 @@ def comparison_text(found: dict[str, Any]) -> str:
     for pair in found.get("pairs", [found]):
         lines.append(
             say(
-                "{second} against {first}: {verdict} ({metric} {b} against {a}, difference {d}, 95 % {low} to {high}, p = {p})",
+                "{second} against {first}: {verdict}"
+                " ({metric} {b} against {a}, difference {d}, 95 % {low} to {high}, p = {p})",
                 second=pair["second"],
                 first=pair["first"],
                 verdict=say(pair["verdict"]),
@@ -139,7 +140,7 @@ def comparison_text(found: dict[str, Any]) -> str:
                 low=number(pair["low"]),
                 high=number(pair["high"]),
                 p=number(pair["p_value"]),
-            )  # fmt: skip
+            )
         )
         lines += [f"  {name}: {values[0]} -> {values[1]}" for name, values in pair["recipe"].items()]
     return "\n".join(lines)

@@ -15,8 +15,8 @@ from netwright.recipe import MODULE, TRAINING, Recipe
 FULL_BATCH = 256
 """Vectors and tables with up to this many training rows train in full batches (documented default)."""
 BATCH = {"image": 64, "sequence": 64, "vector": 64, "table": 64}
-UPDATES = 1500
-"""About so many updates a training makes by default, within 10 to 300 epochs."""
+UPDATES = {"image": (1500, 100), "sequence": (1500, 100), "vector": (6000, 600), "table": (6000, 600)}
+"""About so many updates a training makes by default, in at least 10 and at most so many epochs."""
 NETWORK = {"image": "convnet", "sequence": "lstm", "vector": "mlp", "table": "mlp"}
 
 
@@ -43,7 +43,8 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
     training = {**{name: setting.default for name, setting in TRAINING.items()}, **tables.get("training", {})}
     updates = max(1, -(-count // data["batch_size"]))
     if training["epochs"] == "auto":
-        training["epochs"] = min(300, max(10, round(UPDATES / updates)))
+        wanted, most = UPDATES[dataset.kind]
+        training["epochs"] = min(most, max(10, round(wanted / updates)))
     if training["stop_after"] == "auto":
         training["stop_after"] = 0
     if training["log_steps"] == "auto":

@@ -1,0 +1,1 @@
+"""One file per format: recognise it, and read it into a `Source`."""

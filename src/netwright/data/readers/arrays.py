@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from netwright.catalogue import READERS
-from netwright.data.array_files import Npz, read_npy, refused_type
+from netwright.data.files.array_files import Npz, read_npy, refused_type
+from netwright.data.files.tree import Tree, printable
 from netwright.data.source import InMemory, Kind, Problem, Source
-from netwright.data.tree import Tree, printable
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 

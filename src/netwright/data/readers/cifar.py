@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from netwright.catalogue import READERS
-from netwright.data.plain_pickle import PlainArray
-from netwright.data.plain_pickle import read as read_pickle
+from netwright.data.files.plain_pickle import PlainArray
+from netwright.data.files.plain_pickle import read as read_pickle
+from netwright.data.files.tree import Tree, printable
 from netwright.data.readers.arrays import Numbered
 from netwright.data.source import InMemory, Problem, Source
-from netwright.data.tree import Tree, printable
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 
@@ -86,7 +86,13 @@ def cifar(tree: Tree, *, labels: Labels = "fine") -> Source:
     found = _batches(tree)
     if len(found) != 1:
         shown = printable(", ".join(sorted(names[0] for names in found.values())))
-        raise DataError(say("{path} holds several CIFAR sets ({names}); give one of them", path=printable(str(tree.path)), names=shown))
+        raise DataError(
+            say(
+                "{path} holds several CIFAR sets ({names}); give one of them",
+                path=printable(str(tree.path)),
+                names=shown,
+            )
+        )
     (folder, form), names = found.popitem()
     if (form.set, labels) not in _COUNTS:
         raise UsageError(say("data.labels = {labels!r}: CIFAR-10 has fine labels only", labels=labels))
@@ -100,7 +106,12 @@ def cifar(tree: Tree, *, labels: Labels = "fine") -> Source:
         if len(parts[name][1]) and parts[name][1].max() >= len(classes):
             top = int(parts[name][1].max())
             raise DataError(
-                say("{where}: label {label}; there are {count} classes", where=printable(name), label=top, count=len(classes))
+                say(
+                    "{where}: label {label}; there are {count} classes",
+                    where=printable(name),
+                    label=top,
+                    count=len(classes),
+                )
             )
     if lost := next((name for name in names if name not in parts), ""):
         raise DataError(say("{where} vanished or cannot be read", where=printable(lost)))

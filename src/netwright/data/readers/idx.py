@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from netwright.catalogue import READERS
-from netwright.data.array_files import FREE, RATIO
+from netwright.data.files.array_files import FREE, RATIO
+from netwright.data.files.tree import Tree, printable
 from netwright.data.readers.arrays import Numbered, channels_first, not_finite, numbers, pixels
 from netwright.data.source import InMemory, Problem, Source
-from netwright.data.tree import Tree, printable
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 
@@ -131,7 +131,11 @@ def _chosen(tree: Tree, subset: str) -> tuple[Files, list[Problem]]:
     if not subset and len(sets) > 1:
         names = ", ".join(sorted(map(repr, sets))[:8])
         raise DataError(
-            say("{path} holds several sets ({names}); choose one: data.subset=", path=printable(str(tree.path)), names=names)
+            say(
+                "{path} holds several sets ({names}); choose one: data.subset=",
+                path=printable(str(tree.path)),
+                names=names,
+            )
         )
     found: Files = {}
     problems = []
@@ -154,11 +158,22 @@ def _paired(files: Files, tree: Tree) -> list[str]:
         other = "labels" if file.what == "images" else "images"
         if (file.split, other) not in files and labelled and (splits != labelled or not splits):
             raise DataError(
-                say("{path}: {file} is here without its {other}", path=printable(str(tree.path)), file=file.where, other=other)
+                say(
+                    "{path}: {file} is here without its {other}",
+                    path=printable(str(tree.path)),
+                    file=file.where,
+                    other=other,
+                )
             )
     if len(splits) > 1 and ("" in splits or "train" not in splits):
         names = ", ".join(files[split, "images"].where for split in splits)
-        raise DataError(say("{path} holds {names}; expected train-images and t10k-images", path=printable(str(tree.path)), names=names))
+        raise DataError(
+            say(
+                "{path} holds {names}; expected train-images and t10k-images",
+                path=printable(str(tree.path)),
+                names=names,
+            )
+        )
     return splits
 
 

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from netwright.catalogue import READERS, Range
-from netwright.data.picture_headers import Broken, examine
-from netwright.data.pictures import (
+from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.pictures.decode import (
     FILE_LIMIT,
     SUFFIXES,
     Picture,
@@ -24,8 +24,8 @@ from netwright.data.pictures import (
     suffix,
     too_large,
 )
+from netwright.data.pictures.headers import Broken, examine
 from netwright.data.source import Examples, InMemory, Source
-from netwright.data.tree import Tally, Tree, printable
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from netwright.catalogue import READERS
+from netwright.data.files.tree import Tree
 from netwright.data.source import Problem, Source, Table
-from netwright.data.table_cells import MISSING_WORDS, typed_text
-from netwright.data.table_files import ENDINGS, MAX_BYTES, FileTable, as_cells, ending, read_table
-from netwright.data.table_files import rows_table as rows_table
-from netwright.data.tree import Tree
+from netwright.data.tables.cells import MISSING_WORDS, typed_text
+from netwright.data.tables.files import ENDINGS, MAX_BYTES, FileTable, as_cells, ending, read_table
+from netwright.data.tables.files import rows_table as rows_table
 from netwright.errors import DataError, hint
 from netwright.language import say
 
@@ -52,7 +52,7 @@ def table(
 
 def from_frame(frame: Any, target: str = "", group: str = "", name: str = "frame") -> Source:
     """A data frame of any library that narwhals knows (pandas, polars, pyarrow, ...) as a source."""
-    from netwright.data.table_typed import frame_table
+    from netwright.data.tables.typed import frame_table
 
     return _source(name, [("", frame_table(frame))], target, group)
 
@@ -257,6 +257,6 @@ def _undotted(targets: np.ndarray, given: dict[str, np.ndarray], problems: list[
 
 
 def _is_number(text: str) -> bool:
-    from netwright.data.table_cells import numbers
+    from netwright.data.tables.cells import numbers
 
     return bool(np.isfinite(numbers([text]))[0])

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from netwright.data.archives import RATIO, RATIO_FREE, SPOOL_LIMIT, Names, damaged, unsafe
-from netwright.data.tree import READ_LIMIT, RegularFile, Tree, printable
+from netwright.data.files.archives import RATIO, RATIO_FREE, SPOOL_LIMIT, Names, damaged, unsafe
+from netwright.data.files.tree import READ_LIMIT, RegularFile, Tree, printable
 from netwright.errors import DataError
 from netwright.language import say
 

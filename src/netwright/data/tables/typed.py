@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from netwright.data.table_files import MAX_RATIO, FileTable, as_cells
-from netwright.data.table_text import MAX_CELLS, MAX_COLUMNS
+from netwright.data.tables.files import MAX_RATIO, FileTable, as_cells
+from netwright.data.tables.text import MAX_CELLS, MAX_COLUMNS
 from netwright.errors import DataError, MissingError, UsageError
 from netwright.language import say
 

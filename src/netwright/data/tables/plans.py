@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from netwright.data.table_cells import (
+from netwright.data.tables.cells import (
     EPOCH,
     FALSE,
     TRUE,

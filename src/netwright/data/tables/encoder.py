@@ -11,9 +11,9 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from netwright.data.source import Problem, Table
-from netwright.data.table_cells import Column
-from netwright.data.table_kinds import make_plan
-from netwright.data.table_plans import KINDS, Normalize, Plan
+from netwright.data.tables.cells import Column
+from netwright.data.tables.kinds import make_plan
+from netwright.data.tables.plans import KINDS, Normalize, Plan
 from netwright.errors import DataError, hint
 from netwright.language import say
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from netwright.data.source import Problem, Table
-from netwright.data.table_text import MAX_CELLS, MAX_COLUMNS, Rows, decode, is_header, parse
+from netwright.data.tables.text import MAX_CELLS, MAX_COLUMNS, Rows, decode, is_header, parse
 from netwright.errors import DataError
 from netwright.language import say
 
@@ -49,7 +49,7 @@ def read_table(name: str, raw: bytes, header: bool | Literal["auto"] = "auto", e
         raw = _unzip(name, raw)
     form = ending(name)
     if form == ".parquet":
-        from netwright.data.table_typed import read_parquet
+        from netwright.data.tables.typed import read_parquet
 
         return read_parquet(name, raw)
     if form in JSON_ENDINGS:
@@ -150,7 +150,7 @@ def _ragged(name: str, cells: list[list[str]], lines: list[int], bad: np.ndarray
 
 def _nearly_header(columns: Mapping[str, np.ndarray]) -> bool:
     """A first row without numbers over a column whose other cells are all numbers."""
-    from netwright.data.table_cells import Column, numbers
+    from netwright.data.tables.cells import Column, numbers
 
     first = [cells[0] for cells in columns.values()]
     if any(cell is not None and np.isfinite(numbers([cell]))[0] for cell in first) or not any(first):

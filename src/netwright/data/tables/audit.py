@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from netwright.data.source import Problem, Table
-from netwright.data.table_cells import Column, decimal_mark, numbers
-from netwright.data.table_encoder import TableEncoder
+from netwright.data.tables.cells import Column, decimal_mark, numbers
+from netwright.data.tables.encoder import TableEncoder
 from netwright.language import say
 
 FEW = 20

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from netwright.data.tree import ENTRY_LIMIT, Entry, RegularFile, Tree, hidden, printable
+from netwright.data.files.tree import ENTRY_LIMIT, Entry, RegularFile, Tree, hidden, printable
 from netwright.errors import DataError
 from netwright.language import say
 
@@ -40,8 +40,8 @@ _OTHERS = {
 
 def open_archive(path: Path, file: RegularFile) -> Tree | None:
     """The archive in `file`, or None when it is none. Errors: DataError for a damaged or unsafe archive."""
-    from netwright.data.tars import SpooledTarTree, TarTree, first_block, is_header
-    from netwright.data.zips import ZipTree
+    from netwright.data.files.tars import SpooledTarTree, TarTree, first_block, is_header
+    from netwright.data.files.zips import ZipTree
 
     head, low = file.at(0, 512), path.name.lower()
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06") and path.suffix.lower() not in _DOCUMENTS:

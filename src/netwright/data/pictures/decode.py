@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from netwright.data.picture_headers import Broken, Header, examine
+from netwright.data.files.tree import Tally, Tree, open_tree, printable
+from netwright.data.pictures.headers import Broken, Header, examine
 from netwright.data.source import Problem
-from netwright.data.tree import Tally, Tree, open_tree, printable
 from netwright.errors import DataError
 from netwright.language import say
 

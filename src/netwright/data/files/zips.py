@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from netwright.data.archives import RATIO, RATIO_FREE, TOTAL_LIMIT, Names, damaged, unsafe
-from netwright.data.tree import ENTRY_LIMIT, READ_LIMIT, RegularFile, Tree
+from netwright.data.files.archives import RATIO, RATIO_FREE, TOTAL_LIMIT, Names, damaged, unsafe
+from netwright.data.files.tree import ENTRY_LIMIT, READ_LIMIT, RegularFile, Tree
 from netwright.language import say
 
 _END = struct.Struct("<4s4H2IH")

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 
 from netwright.data.source import Problem
-from netwright.data.table_cells import Column, date_form, dates, decimal_mark, is_boolean, is_phrase, numbers, words
-from netwright.data.table_plans import (
+from netwright.data.tables.cells import Column, date_form, dates, decimal_mark, is_boolean, is_phrase, numbers, words
+from netwright.data.tables.plans import (
     BooleanPlan,
     CategoryPlan,
     DatePlan,

@@ -317,7 +317,7 @@ def open_tree(path: Path | str) -> Tree:
     Errors: DataError where there is nothing (with the nearest name that exists), where it is neither folder
     nor regular file, and where an archive is damaged or unsafe.
     """
-    from netwright.data.archives import open_archive
+    from netwright.data.files.archives import open_archive
 
     place = _typed(path)
     try:

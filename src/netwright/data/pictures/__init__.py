@@ -1,0 +1,1 @@
+"""Pictures: headers first, then pixels, under budgets."""

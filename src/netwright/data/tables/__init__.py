@@ -1,0 +1,1 @@
+"""Tables: text and typed files into cells, cells into network inputs."""
