@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# An index with CPU builds of torch (see the install page of PyTorch); empty: what pip is set up to use.
+TORCH_INDEX ?=
 SETTLED := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ help:
 	@echo "make bench    speed beside plain PyTorch: make bench DATA=folder-of-MNIST-files"
 	@echo "make lint     lint, format check and types alone;  make format  rewrites"
 	@echo "make clean    remove $(VENV) and caches (never runs/)"
-	@echo "PYTHON=python3.12 chooses another Python"
+	@echo "PYTHON=python3.12 chooses another Python, TORCH_INDEX=... an index with CPU builds of torch"
 
 demo: $(VENV)/.netwright
 	@number=1; while [ -e runs/demo-$$number ]; do number=$$((number + 1)); done; run=runs/demo-$$number; \
@@ -53,13 +54,10 @@ $(VENV)/.python:
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# On Linux the default torch is the CUDA build with gigabytes of libraries. Without an NVIDIA driver the CPU build is
-# asked for first; where its index cannot be reached, whatever pip finds is as good.
+# On Linux the default torch is the CUDA build with gigabytes of libraries; TORCH_INDEX names an index with CPU builds.
 $(VENV)/.torch: $(VENV)/.python constraints.txt
-	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
-	echo "installing torch for the CPU ..."; \
-	$(INSTALL) --retries 1 --timeout 15 --no-deps --extra-index-url $(TORCH_INDEX) torch || \
-	echo "no CPU build from $(TORCH_INDEX); taking the default one"; fi
+	@echo "installing torch ..."
+	@$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	@touch $@
 
 $(VENV)/.netwright: $(VENV)/.torch $(SETTLED)

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from pathlib import PurePath
 from pkgutil import iter_modules
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from netwright.errors import UsageError, hint
+from netwright.errors import UsageError, hint, nearest
 from netwright.language import say
 
 
@@ -58,17 +59,22 @@ class Setting:
             if get_origin(option) is Literal:
                 choices.extend(get_args(option))
             else:
-                kinds.append(get_origin(option) or option)
+                kinds.append(object if option is Any else get_origin(option) or option)
         return cls(name, tuple(kinds), default, limits, tuple(choices))
 
     def check(self, value: Any, where: str) -> Any:
         """Return `value` as this setting's type, or refuse it with the limits and the place."""
+        if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+            value = value.item()  # a NumPy number is as good as Python's
+        elif str in self.kinds and isinstance(value, PurePath):
+            value = str(value)
         if value in self.choices and type(value) in {type(choice) for choice in self.choices}:
             return value
         if float in self.kinds and type(value) is int:
             value = float(value) if abs(value) < 2**1000 else float("inf")
         if not any(_is(value, kind) for kind in self.kinds):
-            near = " " + hint(str(value), map(str, self.choices)) if self.choices else ""
+            best = nearest(str(value), map(str, self.choices)) if self.choices else ""
+            near = ". " + say("Did you mean {best!r}?", best=best) if best else ""
             raise UsageError(self._refusal(value, where, self.expected) + near)
         if self.range and not (isinstance(value, str) or self.range.low <= value <= self.range.high):
             raise UsageError(self._refusal(value, where, str(self.range)))
@@ -86,10 +92,10 @@ class Setting:
 
     def schema(self) -> dict[str, Any]:
         """This setting as JSON Schema."""
-        options: list[dict[str, Any]] = [{"type": _JSON[kind]} for kind in self.kinds]
+        options: list[dict[str, Any]] = [{"type": _JSON[kind]} if kind in _JSON else {} for kind in self.kinds]
         if self.range:
             for option in options:
-                if option["type"] in ("integer", "number"):
+                if option.get("type") in ("integer", "number"):
                     option["minimum"] = self.range.low
                     if self.range.high != float("inf"):
                         option["maximum"] = self.range.high
@@ -104,7 +110,7 @@ class Setting:
 
 _WORDS = {
     int: "a whole number",
-    float: "a number",
+    float: "a finite number",
     bool: "true or false",
     str: "a word",
     list: "a list",
@@ -120,12 +126,13 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def settings_of(build: Callable[..., Any]) -> dict[str, Setting]:
-    """The settings of a function or class: its keyword-only parameters, in order."""
+    """The settings of a function or class: its keyword-only parameters, in order; without a type the default's."""
     target = build.__init__ if inspect.isclass(build) else build
     hints = get_type_hints(target, include_extras=True)
     parameters = inspect.signature(build).parameters.values()
     chosen = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    return {p.name: Setting.of(p.name, hints.get(p.name, Any), p.default) for p in chosen}
+    untyped = {p.name: Any if p.default in (None, inspect.Parameter.empty) else type(p.default) for p in chosen}
+    return {p.name: Setting.of(p.name, hints.get(p.name, untyped[p.name]), p.default) for p in chosen}
 
 
 def check_settings(known: Mapping[str, Setting], given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -192,8 +199,8 @@ class Part:
 class Family(Mapping[str, Part]):
     """All parts of one kind, by name; its modules are imported when it is first asked."""
 
-    def __init__(self, name: str, home: str) -> None:
-        self.name, self.home = name, home
+    def __init__(self, name: str, home: str, facts: tuple[str, ...] = ()) -> None:
+        self.name, self.home, self.facts = name, home, facts
         self._parts: dict[str, Part] = {}
         self._loaded = False
 
@@ -202,6 +209,11 @@ class Family(Mapping[str, Part]):
 
         def register(build: Callable[..., Any]) -> Callable[..., Any]:
             key = name or build.__name__
+            if not build.__module__.startswith(self.home):
+                self._load()  # a part of the user's own must not take a name that comes later
+            lacking = [fact for fact in self.facts if fact not in facts]
+            if lacking:
+                raise ValueError(f"{key!r} of {self.name} lacks {', '.join(lacking)}: @{self.name.upper()}.add(...)")
             if key in self._parts:
                 raise ValueError(f"two parts of {self.name} are called {key!r}")
             self._parts[key] = Part(self.name, key, build, facts)
@@ -234,7 +246,7 @@ class Family(Mapping[str, Part]):
         return len(self._load())
 
 
-LOSSES = Family("losses", "netwright.parts.losses")
+LOSSES = Family("losses", "netwright.parts.losses", ("target", "link"))
 ACTIVATIONS = Family("activations", "netwright.parts.activations")
 OPTIMIZERS = Family("optimizers", "netwright.parts.optimizers")
 SCHEDULES = Family("schedules", "netwright.parts.schedules")
@@ -243,9 +255,9 @@ NORMS = Family("norms", "netwright.parts.norms")
 POOLING = Family("pooling", "netwright.parts.pooling")
 CELLS = Family("cells", "netwright.parts.cells")
 AUGMENTATIONS = Family("augmentations", "netwright.parts.augmentations")
-METRICS = Family("metrics", "netwright.parts.metrics")
+METRICS = Family("metrics", "netwright.parts.metrics", ("task", "better"))
 NETWORKS = Family("networks", "netwright.networks")
-READERS = Family("readers", "netwright.data.readers")
+READERS = Family("readers", "netwright.data.readers", ("recognises", "given"))
 FAULTS = Family("faults", "netwright.doctor.symptoms")
 RECIPES = Family("recipes", "netwright.recipes")
 
@@ -258,6 +270,12 @@ FAMILIES = {
 }  # fmt: skip
 
 SINGULAR = {name: "loss" if name == "losses" else name.removesuffix("s") for name in FAMILIES}
+
+
+def embedded() -> Mapping[str, Callable[..., Any]]:
+    """The embedded data sets by name; their keyword-only parameters are settings of `[data]`."""
+    found: dict[str, Callable[..., Any]] = import_module("netwright.data.embedded").EMBEDDED
+    return found
 
 
 def family(name: str) -> Family:

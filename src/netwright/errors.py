@@ -4,8 +4,11 @@ Each class carries the exit code of the command line (product contract: 1 failur
 recipe, 3 data or run folder, 4 quality gate, 5 missing extra or device).
 """
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
 
 from netwright.language import say
 
@@ -69,3 +72,16 @@ def hint(word: str, known: Iterable[str]) -> str:
         return say("Did you mean {best!r}?", best=best)
     shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
     return say("Known: {names}.", names=shown) if choices else ""
+
+
+def beside(path: Path | str) -> str:
+    """A sentence naming what stands beside a missing path under a similar name; empty where nothing does."""
+    place = Path(path)
+    try:
+        if os.path.lexists(place):
+            return ""
+        with os.scandir(place.parent) as found:
+            best = nearest(place.name, [entry.name for entry in islice(found, 10_000)])
+    except (OSError, ValueError):
+        return ""
+    return say("Did you mean {best!r}?", best=str(place.parent / best)) if best else ""

@@ -30,9 +30,13 @@ from netwright.training.forward import evaluating
 from netwright.training.launch import launch
 from netwright.training.loop import steps
 from netwright.training.objective import Draw, Objective, Terms
-from netwright.training.plan import BATCH, FULL_BATCH, UPDATES, build, head
+from netwright.training.plan import FULL_BATCH, build, head
 from netwright.training.state import State
 
+BATCH = 64
+"""Rows of a mini-batch by default, in tables of more than `FULL_BATCH` rows."""
+UPDATES = 1500
+"""About so many updates a training makes by default, within 10 to 300 epochs."""
 CHUNK = 4096
 """Rows that go through the network at once when predicting."""
 
@@ -233,7 +237,7 @@ class Net(BaseEstimator):
     def _batch_size(self, rows: int) -> int:
         size = self._setting("batch_size", DATA)
         if size == "auto":
-            return rows if rows <= FULL_BATCH else BATCH["table"]
+            return rows if rows <= FULL_BATCH else BATCH
         return min(size, rows)
 
     # training ------------------------------------------------------------------------------------------------

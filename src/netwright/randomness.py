@@ -5,7 +5,6 @@ count, evaluation interval, resume or on which library drew before (rule P12).
 """
 
 import hashlib
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def uniform(examples: np.ndarray, count: int, *words: int | str) -> np.ndarray:
     """
     golden, key = np.uint64(0x9E3779B97F4A7C15), np.uint64(seed_of(*words))
     draws = np.asarray(examples).astype(np.uint64)[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)
-    x: np.ndarray[Any, np.dtype[np.uint64]] = key + golden * (draws + np.uint64(1))
+    x = np.asarray(key + golden * (draws + np.uint64(1)), dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)

@@ -4,7 +4,9 @@ Six tables (`data network loss optimizer schedule training`) and a `seed`. What 
 data when training starts and written into the run's own recipe, so that the file repeats the run.
 """
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import tomlkit
 
 from netwright import catalogue
 from netwright.catalogue import Range, Setting, check_settings, settings_of
-from netwright.errors import DataError, UsageError, hint
+from netwright.errors import DataError, UsageError, beside, hint
 from netwright.language import say
 
 Auto = Literal["auto"]
@@ -23,6 +25,8 @@ PARTS = {"network": "networks", "loss": "losses", "optimizer": "optimizers", "sc
 MODULE = "module"
 """The network's name in the recipe of a run that was given a `torch.nn.Module` in Python."""
 TABLES = ("data", "network", "loss", "optimizer", "schedule", "training")
+MOST_BYTES = 2**24
+"""A recipe file is at most so large."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +70,15 @@ DATA = settings_of(DataSettings)
 TRAINING = settings_of(TrainingSettings)
 
 
-def data_settings() -> dict[str, Setting]:
-    """All settings that `[data]` may hold: the general ones and those of every reader."""
-    found = dict(DATA)
-    for part in catalogue.READERS.values():
-        found = {**part.settings, **found}
-    return found
+def data_settings(path: str = "") -> dict[str, Setting]:
+    """All settings of `[data]`: the general ones, and those of the embedded set `path` or of every reader."""
+    sets = catalogue.embedded()
+    if path in sets:
+        return {**settings_of(sets[path]), **DATA}
+    found: dict[str, Setting] = {}
+    for own in [settings_of(build) for build in sets.values()] + [part.settings for part in catalogue.READERS.values()]:
+        found |= own
+    return found | DATA
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,20 @@ class Recipe:
     def read(cls, path: Path | str) -> "Recipe":
         """Read a recipe file."""
         try:
+            found = os.stat(path)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+                raise DataError(say("recipe {path} is no regular file, or too large", path=path))
             text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise DataError(say("recipe {path} cannot be read: {why}", path=path, why=error.strerror)) from None
         except UnicodeDecodeError as error:
             raise UsageError(
                 say("recipe {path} is not UTF-8 text (byte {place})", path=path, place=error.start)
             ) from None
+        except (OSError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            why = getattr(error, "strerror", None) or error
+            text = say("recipe {path} cannot be read: {why}", path=path, why=why)
+            raise DataError(f"{text}. {beside(path)}".removesuffix(". ")) from None
         return cls.parse(text, str(path))
 
     @classmethod
@@ -111,6 +125,8 @@ class Recipe:
                 recipe = recipe.set("seed", value, where)
             elif key not in TABLES:
                 text = say("{where}: there is no table {name!r}.", where=where, name=key)
+                if key in TRAINING:
+                    raise UsageError(f"{text} {say('It belongs below [{table}].', table='training')}")
                 raise UsageError(f"{text} {hint(key, [*TABLES, 'seed'])}")
             elif not isinstance(value, Mapping):
                 text = say("{where}: {name} = {value!r}; it is a table of settings", where=where, name=key, value=value)
@@ -166,7 +182,7 @@ class Recipe:
         for name in TABLES:
             given = self.table(name)
             if name == "data":
-                tables[name] = check_settings(data_settings(), given, "data")
+                tables[name] = check_settings(data_settings(str(given.get("path", ""))), given, "data")
             elif name == "training":
                 tables[name] = check_settings(TRAINING, given, "training")
             elif "name" in given:

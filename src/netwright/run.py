@@ -335,6 +335,11 @@ class Comparison(dict[str, Any]):
 
         return comparison_text(self)
 
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
 
 def compare(*runs: Run | Path | str) -> Comparison:
     """Paired tests of every run against the first on the same test examples, and how the recipes differ."""

@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from netwright.errors import RunError, nearest
+from netwright.errors import RunError, beside
 from netwright.language import say
 
 SEALED = ("best.safetensors", "data.json", "recipe.toml")
@@ -134,13 +134,11 @@ class RunFolder:
     def open(cls, path: Path | str) -> "RunFolder":
         """An existing run folder; what is not one is refused with the nearest name."""
         folder = Path(path)
-        if not folder.is_dir():
-            beside = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-            near = nearest(folder.name, beside)
+        if not os.path.isdir(folder):
+            if os.path.exists(folder):
+                raise RunError(say("{path} is a file; a run folder is the folder that `train` made", path=path))
             text = say("there is no run folder {path}", path=path)
-            raise RunError(
-                text + (". " + say("Did you mean {best!r}?", best=str(folder.parent / near)) if near else "")
-            )
+            raise RunError(f"{text}. {beside(path)}".removesuffix(". "))
         if not (folder / "recipe.toml").is_file():
             raise RunError(say("{path} is no run folder: recipe.toml is missing", path=path))
         return cls(folder)
@@ -152,6 +150,8 @@ class RunFolder:
     def read_bytes(self, name: str) -> bytes:
         """The bytes of a record; a missing one is refused by name."""
         try:
+            if os.path.exists(self.path / name) and not os.path.isfile(self.path / name):
+                raise OSError(0, say("it is no regular file"))  # opening a FIFO would wait for ever
             return (self.path / name).read_bytes()
         except OSError as error:
             raise RunError(

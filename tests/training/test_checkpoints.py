@@ -16,7 +16,7 @@ SOURCES = {"recipe.toml": "a" * 64, "data.json": "b" * 64}
 def checkpoint(step: int) -> Checkpoint:
     generator = torch.Generator().manual_seed(step)
     weights = {"w": torch.randn(5, 4, generator=generator), "b": torch.randn(5, generator=generator)}
-    return Checkpoint(step, weights, {"tally": torch.zeros(4, dtype=torch.float64)}, {"step": step, "loss": 0.5})
+    return Checkpoint(step, weights, {"moment": torch.zeros(4, dtype=torch.float64)}, {"step": step, "loss": 0.5})
 
 
 def silent(line: str) -> None:

@@ -55,12 +55,12 @@ def duplicates_of(marks: list[bytes], order: np.ndarray) -> dict[int, int]:
     return found
 
 
-def audit(source: Source, splits: Splits, marks: list[bytes]) -> list[Problem]:
+def audit(source: Source, splits: Splits, marks: list[bytes], task: str = "classify") -> list[Problem]:
     """Problems that hold for every kind of data, each with its place and what was done."""
     return [
         *_duplicates(source, splits, marks),
         *_constants(source),
-        *_imbalance(source),
+        *(_imbalance(source) if task == "classify" else []),
     ]
 
 

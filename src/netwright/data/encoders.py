@@ -1,5 +1,6 @@
 """From raw examples to what a network reads: fitted on the training split, stored in the run, repeated later."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -80,27 +81,39 @@ def number_encoder(state: dict[str, Any]) -> NumberEncoder:
 
 
 def _statistics(examples: Tensor, axes: tuple[int, ...], normalize: Normalize) -> tuple[Tensor, Tensor]:
-    """Mean and 1/standard deviation (or offset and 1/range) over `axes`, in float64, a slice at a time."""
-    count, total, square = 0, 0.0, 0.0
-    low, high = None, None
+    """Mean and 1/standard deviation (or offset and 1/range) over `axes`, in float64, a slice at a time.
+
+    Sums are of distances from the first slice's mean, so that a mean far from 0 costs no digits. NaN and infinities do
+    not count: they stay what they are and spoil no other example.
+    """
+    first = _finite(examples[:2048])
+    shift = first.nanmean(axes, keepdim=True).nan_to_num(0.0)
+    shift = shift if examples.is_floating_point() else shift.round()  # sums of whole numbers stay exact
+    count, total, square = (torch.zeros_like(shift.squeeze(axes)) for _ in range(3))
+    low, high = count + math.inf, count - math.inf
     for part in examples.split(2048):
-        numbers = part.double()
-        count += numbers.numel()
-        total, square = total + numbers.sum(axes), square + numbers.square().sum(axes)
-        least, most = numbers.amin(axes), numbers.amax(axes)
-        low = least if low is None else torch.minimum(low, least)
-        high = most if high is None else torch.maximum(high, most)
-    assert low is not None
-    assert high is not None
-    assert isinstance(total, Tensor)
-    count //= total.numel()  # numbers behind each channel or feature
-    mean = total / count
+        numbers = _finite(part) - shift
+        known = numbers == numbers
+        count, total = count + known.sum(axes), total + numbers.nansum(axes)
+        square = square + numbers.square().nansum(axes)
+        low = torch.minimum(low, torch.where(known, numbers, math.inf).amin(axes))
+        high = torch.maximum(high, torch.where(known, numbers, -math.inf).amax(axes))
+    apart = total / count.clamp(min=1)
+    deviation = (square / count.clamp(min=1) - apart.square()).clamp(min=0).sqrt()
+    shift = shift.squeeze(axes)
+    mean = shift + apart
     if normalize == "none":
         return torch.zeros_like(mean), torch.ones_like(mean)
     if normalize == "unit":
         if examples.dtype == torch.uint8:
             return torch.zeros_like(mean), torch.full_like(mean, 1 / 255)
-        return low, 1 / torch.where(high > low, high - low, 1.0)
-    deviation = (square / count - mean.square()).clamp(min=0).sqrt()
-    tiny = deviation <= 1e-7 * mean.abs().clamp(min=1e-30)  # constant up to rounding: leave its scale alone
-    return mean, 1 / torch.where(tiny, 1.0, deviation)
+        return torch.where(high >= low, shift + low, 0.0), 1 / torch.where(high > low, high - low, 1.0)
+    rounding = torch.finfo(examples.dtype).eps if examples.is_floating_point() else 0.0
+    constant = (high <= low) | (deviation <= rounding * mean.abs().clamp(min=1e-30))  # leave its scale alone
+    return mean, 1 / torch.where(constant, 1.0, deviation)
+
+
+def _finite(examples: Tensor) -> Tensor:
+    """As float64, with NaN in place of infinities."""
+    numbers = examples.double()
+    return numbers.nan_to_num(math.nan, math.nan, math.nan) if examples.is_floating_point() else numbers

@@ -1,6 +1,7 @@
 """`read`: recognise what is there, read it, divide it, fit the encoder on the training split, and audit it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from netwright.data.embedded import EMBEDDED, load_embedded
 from netwright.data.encoders import Encoder, NumberEncoder
 from netwright.data.files.tree import Tree, open_tree
 from netwright.data.readers.image_folder import flat_pictures
-from netwright.data.source import InMemory, Problem, Source, Table
+from netwright.data.source import Examples, InMemory, Problem, Source, Table
 from netwright.data.splits import split
 from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import class_name, decide_task, fit_targets, usable
-from netwright.errors import DataError, UsageError, hint
+from netwright.errors import DataError, UsageError, hint, nearest
 from netwright.language import say
 from netwright.randomness import permutation
 from netwright.recipe import DATA
@@ -38,30 +39,42 @@ def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
     checked = check_settings(DATA, general, "data")
     for name, setting in DATA.items():
         checked.setdefault(name, setting.default)
-    if not isinstance(data, (str, Path)):
-        source = _from_memory(data, targets, checked, special)
-        return prepare(source, "memory", checked | special | {"path": source.name}, in_memory=True)
-    source, reader, own = load(data, checked, special)
+    in_memory = not isinstance(data, (str, Path))
+    if in_memory:
+        source, reader, path = _from_memory(data, targets, checked, special), "memory", ""
+        own = {name: value for name, value in special.items() if name in READERS["arrays"].settings}
+        special = {}
+    elif targets is not None:
+        raise UsageError(say("targets go with arrays; {path} holds its own", path=data))
+    else:
+        source, reader, own = load(data, checked, special)
+        path = str(data)
     if isinstance(checked["test"], str):
-        source = _with_test_set(source, load(checked["test"], checked, special)[0])
-    return prepare(source, reader, {**checked, **own, "path": str(data)})
+        source = _with_test_set(source, _test_set(source, reader, checked, special))
+    return prepare(source, reader, {**checked, **own, "path": path or source.name}, in_memory)
 
 
 def load(
-    path: str | Path, general: Mapping[str, Any], special: Mapping[str, Any]
+    path: str | Path, general: Mapping[str, Any], special: Mapping[str, Any], strict: bool = True
 ) -> tuple[Source, str, dict[str, Any]]:
-    """The raw examples at `path`, the reader's name, and the reader's settings filled in."""
+    """The raw examples at `path`, the reader's name, and the reader's settings filled in.
+
+    `special` settings that the reader does not know are refused, or left out where not `strict`.
+    """
     if isinstance(path, str) and path in EMBEDDED:
-        source = load_embedded(path, **_special(settings_of(EMBEDDED[path]), special, path))
+        known = settings_of(EMBEDDED[path])
+        own = {name: setting.default for name, setting in known.items()} | _special(known, special, path)
+        source = load_embedded(path, **own)
         if source.kind == "table" and general.get("group"):
             raise UsageError(say("data.group: {name} is an embedded set and has no groups", name=path))
-        return source, "embedded", dict(special)
+        return source, "embedded", own
     tree = _open(path)
     if len(tree.entries) == 1 and Path(path).expanduser().is_dir():  # a folder around one archive means the archive
         inner = open_tree(Path(path).expanduser() / tree.entries[0].name)
         tree = inner if len(inner.entries) > 1 else tree
     part = recognise(tree)
     shared = {name: general[name] for name in part.settings if name in general}
+    special = special if strict else {name: value for name, value in special.items() if name in part.settings}
     given = _special(part.settings, special, part.name)
     source = part(tree, **{**given, **shared})
     source.problems = [*tree.problems, *source.problems]
@@ -82,10 +95,12 @@ def _open(path: str | Path) -> Tree:
     try:
         return open_tree(path)
     except DataError as error:
-        near = hint(str(path), EMBEDDED) if not Path(path).expanduser().exists() else ""
-        if near.startswith(say("Known: {names}.", names="")[:5]):
-            near = say("Embedded sets: {names}.", names=", ".join(EMBEDDED))
-        raise DataError(f"{error} {near}".strip()) from None
+        if Path(path).expanduser().exists() or say("Did you mean {best!r}?", best="")[:5] in str(error):
+            raise
+        best = nearest(str(path), EMBEDDED)
+        near = say("Did you mean {best!r}?", best=best) if best else ""
+        sets = say("Embedded sets: {names}.", names=", ".join(EMBEDDED))
+        raise DataError(f"{error} {near or sets}") from None
 
 
 def recognise(tree: Tree) -> Part:
@@ -134,6 +149,32 @@ def _from_memory(data: Any, targets: Any, general: Mapping[str, Any], special: M
     return from_arrays(data, targets, **_special(settings_of(from_arrays), special, "arrays"))
 
 
+def _test_set(source: Source, reader: str, general: Mapping[str, Any], special: Mapping[str, Any]) -> Source:
+    """The examples at the path `data.test`; pictures get the size and colours of `source`."""
+    if reader == "image_folder":
+        channels, height, width = source.examples.take([0]).shape[1:]
+        special = {**special, "size": [height, width], "channels": channels}
+    return load(general["test"], general, special)[0]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Examples of two places behind one another, at least one of them decoded on demand."""
+
+    first: Examples
+    second: Examples
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def take(self, positions: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
+        index = np.asarray(positions)
+        here = index < len(self.first)
+        parts = [self.first.take(index[here]), self.second.take(index[~here] - len(self.first))]
+        order = np.argsort(np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)]))
+        return torch.cat(parts)[torch.from_numpy(order)]
+
+
 def _with_test_set(source: Source, test: Source) -> Source:
     """`source` with all examples of `test` as its given test set."""
     if source.kind != test.kind:
@@ -155,7 +196,7 @@ def _with_test_set(source: Source, test: Source) -> Source:
             )  # fmt: skip
         examples = InMemory(torch.cat([source.examples.tensor, test.examples.tensor]))
     else:
-        raise DataError(say("data.test cannot join pictures that are decoded on demand; put both into one folder"))
+        examples = Joined(source.examples, test.examples)
     if source.targets is None or test.targets is None:
         raise DataError(say("data.test and data.path both need targets"))
     count = len(source.targets)
@@ -163,9 +204,12 @@ def _with_test_set(source: Source, test: Source) -> Source:
     train = np.sort(np.concatenate(list(source.given.values()))) if source.given else np.arange(count)
     classes = source.classes and [*source.classes, *(n for n in test.classes or [] if n not in source.classes)]
     targets = np.concatenate([source.targets.astype(object), test.targets.astype(object)])
+    if all(type(value) is float for value in targets):
+        targets = targets.astype(np.float64)
+    groups = None if source.groups is None else np.concatenate([source.groups, np.full(len(test.targets), "", object)])
     return Source(
         source.kind, source.name, examples, targets, [*source.ids, *test.ids],
-        {**given, "train": train}, classes, None, [*source.problems, *test.problems],
+        {**given, "train": train}, classes, groups, [*source.problems, *test.problems],
     )  # fmt: skip
 
 
@@ -209,7 +253,7 @@ def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bo
 
 
 def _examined(source: Source, splits: dict[str, np.ndarray], marks: list[bytes], targets: Any) -> list[Problem]:
-    found = audit.audit(source, splits, marks)
+    found = audit.audit(source, splits, marks, targets.task)
     if isinstance(source.examples, Table):
         from netwright.data.tables.audit import audit as audit_table
 

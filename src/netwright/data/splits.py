@@ -33,7 +33,7 @@ def split(
         held = given["test"]
         rest = given.get("train", np.setdiff1d(everything, np.concatenate(list(given.values()))))
     else:
-        rest = given.get("train", everything)
+        rest = given.get("train", np.setdiff1d(everything, given.get("validation", everything[:0])))
         held = _draw(rest, test, strata, groups, seed, "test")
         rest = np.setdiff1d(rest, held)
     if "validation" in given:

@@ -107,9 +107,7 @@ def usable(source: Source, task: str) -> tuple[np.ndarray, list[Problem]]:
     """Positions of the examples whose target can be used for `task`, and what is said of the others."""
     assert source.targets is not None
     if task == "classify":
-        good = np.array(
-            [value is not None and value == value and class_name(value) != "" for value in source.targets], bool
-        )
+        good = np.array([_named(value) for value in source.targets], bool)
     else:
         good = np.isfinite([number(value) for value in source.targets])
     left_out = np.flatnonzero(~good)
@@ -129,14 +127,15 @@ def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
     assert source.targets is not None
     if task == "regress":
         numbers = np.array([number(value) for value in source.targets[train]])
-        scale = float(numbers.std())
-        return NumberTargets(float(numbers.mean()), scale if scale > 0 else 1.0)
+        if numbers.min() == numbers.max():  # their standard deviation may be a rounding error above 0
+            return NumberTargets(float(numbers[0]), 1.0)
+        return NumberTargets(float(numbers.mean()), float(numbers.std()))
     trained = {class_name(value) for value in source.targets[train]}
-    names = {undotted(class_name(value), trained) for value in source.targets}
+    names = {undotted(class_name(value), trained) for value in source.targets if _named(value)}
     if source.classes is not None:
         ordered = [name for name in source.classes if name in names]
     elif all(math.isfinite(number(name)) for name in names):
-        ordered = sorted(names, key=number)
+        ordered = sorted(names, key=lambda name: (number(name), name))  # "1" and "01" are two names of one number
     else:
         ordered = sorted(names)
     if len(ordered) < 2:
@@ -144,6 +143,11 @@ def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
             say("{name} has one class only ({classes}); two are needed", name=source.name, classes=", ".join(ordered))
         )
     return ClassTargets(ordered)
+
+
+def _named(value: Any) -> bool:
+    """Whether a target names a class: None, NaN and the empty text are missing."""
+    return value is not None and value == value and class_name(value) != ""
 
 
 def undotted(name: str, known: Container[str]) -> str:

@@ -4,9 +4,11 @@ Everything is read from the sealed files of the run folder, each verified before
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.encoders import NumberEncoder, number_encoder
 from netwright.data.files.tree import open_tree
 from netwright.data.read import load
-from netwright.data.readers.table import rows_table, unlabelled
-from netwright.data.source import Source
+from netwright.data.readers.arrays import from_arrays
+from netwright.data.readers.table import from_frame, rows_table, unlabelled
+from netwright.data.source import InMemory, Source
 from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import ClassTargets, Targets, targets_from
 from netwright.data.targets import number as as_number
@@ -47,6 +51,9 @@ class Predictions(list[dict[str, Any]]):
             sure = f"  {max(found['probabilities'].values()):.1%}" if "probabilities" in found else ""
             lines.append(f"{found['input']}: {_shown(found['prediction'])}{sure}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def _shown(value: Any) -> str:
@@ -135,49 +142,62 @@ class Predictor:
 
     def _encode(self, item: Any, report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
         if isinstance(item, (str, os.PathLike)):
-            return self._encode_path(Path(item).expanduser(), report)
+            return self._encode_path(item, report)
         if hasattr(item, "columns"):
             import narwhals as nw
 
             frame = nw.from_native(item, eager_only=True)
-            item = frame.rows(named=True)
-        if isinstance(item, (list, tuple)) and (
-            not item or (isinstance(item[0], (dict, list, tuple)) and self.kind == "table")
-        ):
-            return self._encode_rows(list(item))
-        if self.kind == "table":
-            return self._encode_rows(np.asarray(item).tolist())
-        tensor = torch.as_tensor(np.asarray(item) if not isinstance(item, Tensor) else item)
-        return self._encode_tensor(tensor)
+            item = frame.rows(named=self.kind == "table")
+        if self.kind != "table":
+            tensor = self._batch(self._numbers(item))
+            return self.encoder.encode(tensor), [f"[{place}]" for place in range(len(tensor))]
+        rows = item if isinstance(item, (list, tuple, dict)) else np.atleast_1d(np.asarray(item)).tolist()
+        if isinstance(rows, dict) or (rows and not isinstance(rows[0], (list, tuple, dict))):  # one row, or one column
+            rows = [[cell] for cell in rows] if len(self.encoder.columns) == 1 and isinstance(rows, list) else [rows]
+        return self._encode_rows(list(rows))
 
-    def _encode_tensor(self, tensor: Tensor) -> tuple[Tensor, list[str]]:
-        """One example or a batch of them, in the shape that training read."""
-        assert isinstance(self.encoder, NumberEncoder)
-        wanted = self.encoder.shape
-        if self.kind == "image" and wanted[0] == 1 and list(tensor.shape[-2:]) == wanted[1:] and tensor.dim() in (2, 3):
-            tensor = tensor.reshape(-1, *wanted)
-        if list(tensor.shape) == wanted:
-            tensor = tensor[None]
-        return self.encoder.encode(tensor), [f"[{place}]" for place in range(len(tensor))]
+    def _numbers(self, item: Any) -> Tensor:
+        """The numbers of an array, a tensor or lists."""
+        if isinstance(item, Tensor):
+            return item.detach().cpu()
+        try:
+            found = np.asarray(item)
+        except (ValueError, TypeError):  # lists of unequal lengths
+            found = np.array(None)
+        if found.dtype.kind not in "biuf":
+            text = say("rows for this network are lists of numbers of shape {shape}", shape=self.encoder.shape)
+            raise DataError(text)
+        plain = found.dtype in (np.uint8, bool) or (found.dtype.kind in "if" and found.dtype.itemsize <= 8)
+        return torch.from_numpy(np.array(found, found.dtype.newbyteorder("=") if plain else np.float64, order="C"))
+
+    def _batch(self, tensor: Tensor) -> Tensor:
+        """One example or a batch of them, in any shape that `read` takes, as a batch in the shape of training."""
+        wanted, shape = self.encoder.shape, list(tensor.shape)
+        if self.kind == "image" and wanted[0] == 1 and shape[-2:] == wanted[1:] and len(shape) in (2, 3):
+            return tensor.reshape(-1, *wanted)
+        if self.kind == "image" and shape[-3:] != wanted and shape[-3:] == [*wanted[1:], wanted[0]]:
+            tensor = tensor.movedim(-1, -3)
+        elif self.kind == "sequence" and wanted[1] == 1 and shape[-1:] == wanted[:1] and shape != wanted:
+            tensor = tensor[..., None]
+        elif self.kind == "vector" and wanted == [1] and len(shape) == 1:
+            tensor = tensor[:, None]
+        elif self.kind == "vector" and len(shape) > 2 and math.prod(shape[1:]) == wanted[0]:
+            tensor = tensor.flatten(1)
+        return tensor[None] if list(tensor.shape) == wanted else tensor
 
     def _encode_rows(self, rows: list[Any]) -> tuple[Tensor, list[str]]:
         names = [say("row {number}", number=number) for number in range(1, len(rows) + 1)]
         if self.kind == "table":
             return self.encoder.encode(rows_table(rows, self.encoder.columns)), names
-        try:
-            numbers = torch.tensor(np.array(rows, dtype=np.float64))
-        except (ValueError, TypeError):
-            raise DataError(
-                say("rows for this network are lists of numbers of shape {shape}", shape=self.encoder.shape)
-            ) from None
-        return self.encoder.encode(numbers), names
+        return self.encoder.encode(self._batch(self._numbers(rows))), names
 
-    def _encode_path(self, path: Path, report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
-        if self.kind == "image":
+    def _encode_path(self, given: str | os.PathLike[str], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
+        path: Path | str = given if isinstance(given, str) and given in EMBEDDED else Path(given).expanduser()
+        if self.kind == "image" and isinstance(path, Path):
             pictures = _picture_files(path)
             if pictures:
                 return self._encode_pictures(pictures, report)
-        if self.kind == "table" and str(path) not in EMBEDDED:
+        if self.kind == "table" and isinstance(path, Path):
             source = unlabelled(open_tree(path), header=self.settings["header"], encoding=self.settings["encoding"])
             remarks = [*source.problems, *self.encoder.remarks(source.examples)]
         else:
@@ -203,13 +223,34 @@ class Predictor:
         """New examples of this run's kind; the target column may be missing."""
         known = {name: value for name, value in self.settings.items() if name in DATA}
         special = {name: value for name, value in self.settings.items() if name not in DATA}
-        source, reader, _ = load(path, {**known, "group": ""}, special if _same_reader(path, self.reader) else {})
+        if self.reader == "image_folder":
+            special |= {"size": self.encoder.shape[1:], "channels": self.encoder.shape[0]}
+        if "embedded" in (self.reader, "embedded" if path in EMBEDDED else "") and path != self.settings["path"]:
+            special = {}  # they describe another set
+        source, reader, _ = load(path, {**known, "group": ""}, special, strict=False)
         if source.kind != self.kind and not (source.kind == "vector" and self.kind == "table"):
             raise DataError(
                 say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
                     path=path, found=say(source.kind), reader=reader, wanted=say(self.kind))
             )  # fmt: skip
         return source
+
+    def _labelled(self, data: Any, targets: Any) -> Source:
+        """Examples and targets of a path, a data set, a data frame, or arrays in the kind of this run."""
+        if isinstance(data, (str, os.PathLike)):
+            return self._source(data if isinstance(data, str) else Path(data))
+        if isinstance(data, Dataset):
+            return replace(data.source, given={"test": data.splits["test"]})
+        if hasattr(data, "columns"):
+            source: Any = from_frame(data, target=str(self.settings.get("target", "")))
+            if self.kind == "table":
+                return source
+            columns = source.examples.columns.values()
+            return replace(source, examples=InMemory(self._batch(self._numbers(list(zip(*columns, strict=True))))))
+        if self.kind != "table":
+            return from_arrays(data, targets, kind=self.kind)
+        rows = rows_table(np.asarray(data).tolist(), self.encoder.columns)
+        return replace(from_arrays(data, targets, kind="vector"), examples=rows)
 
     # evaluation on new data -------------------------------------------------------------------------------------
 
@@ -220,16 +261,7 @@ class Predictor:
 
     def judge_source(self, data: Any, targets: Any = None) -> tuple[Judgement, float, list[str]]:
         """Judgement, loss and example names on the test set of `data`, or on all of it where it states none."""
-        if isinstance(data, (str, os.PathLike)):
-            source = self._source(Path(data))
-        elif hasattr(data, "columns"):
-            from netwright.data.readers.table import from_frame
-
-            source = from_frame(data, target=str(self.settings.get("target", "")))
-        else:
-            from netwright.data.readers.arrays import from_arrays
-
-            source = from_arrays(data, targets)
+        source = self._labelled(data, targets)
         if source.targets is None:
             raise DataError(say("{name} holds no targets to evaluate against", name=source.name))
         positions = source.given.get("test", np.arange(len(source.targets)))
@@ -244,10 +276,6 @@ class Predictor:
             self.forward.mean_loss(outputs, encoded),
             [source.ids[p] for p in positions.tolist()],
         )
-
-
-def _same_reader(path: Path | str, reader: str) -> bool:
-    return reader == "embedded" if str(path) in EMBEDDED else reader not in ("embedded", "memory")
 
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")

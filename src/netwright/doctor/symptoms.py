@@ -89,7 +89,7 @@ def not_below_constant(trace: Trace, *, margin: Annotated[float, Range(0, 1)] = 
     """The training loss never fell below that of the best constant prediction."""
     bar = trace.loss_scale * (1 - margin)
     if (
-        not math.isfinite(trace.loss_scale)
+        not 1e-9 < trace.loss_scale < math.inf  # below a constant that costs nothing there is no room
         or not math.isfinite(trace.lowest_train_loss)
         or trace.lowest_train_loss < bar
     ):

@@ -82,6 +82,8 @@ class Forward:
         """Class probabilities (N, K), or numbers in the data's own units (N,), float64."""
         if isinstance(self.targets, NumberTargets):
             return self.targets.decode(outputs.cpu()).numpy()
+        if not len(outputs):
+            return np.zeros((0, self.targets.outputs["count"]))
         scores = outputs.double().cpu()
         if LOSSES[self.loss].facts["link"] == "softmax":
             return scores.softmax(1).numpy()

@@ -37,7 +37,7 @@ class State:
     epoch: int = 0
     seen: int = 0
     """Examples consumed in the current epoch."""
-    tally: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    tally: list[float] = field(default_factory=lambda: [0.0] * 4)
     """Sums since the epoch began and since the last log point: weighted loss, weight, and the same two again."""
     gradient_norm: float = float("nan")
     rates: dict[str, list[float]] = field(default_factory=dict)
@@ -45,7 +45,6 @@ class State:
 
     def __post_init__(self) -> None:
         self.rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in self.optimizers.items()}
-        self.tally = self.tally.to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
@@ -78,24 +77,25 @@ class State:
         return self.optimizer.param_groups[0]["lr"] if self.optimizers else None
 
     def count(self, terms: Terms, examples: int) -> None:
-        """Add a step's loss to the running sums, on the device, without waiting for it."""
-        with torch.no_grad():
-            weight = terms.weight.sum() if terms.weight is not None else float(examples)
-            self.tally[0::2] += terms.loss.detach() * weight
-            self.tally[1::2] += weight
+        """Add a step's loss to the running sums."""
+        weight = float(terms.weight.sum()) if terms.weight is not None else float(examples)
+        loss = terms.loss.item()
+        for first in (0, 2):
+            self.tally[first] += loss * weight
+            self.tally[first + 1] += weight
 
     def take_mean(self, since: str) -> float:
         """The mean loss `since` "epoch" or "log"; those sums start again from zero."""
         first = 0 if since == "epoch" else 2
-        total, weight = self.tally[first : first + 2].tolist()
-        self.tally[first : first + 2] = 0
+        total, weight = self.tally[first : first + 2]
+        self.tally[first : first + 2] = [0.0, 0.0]
         return total / weight if weight else float("nan")
 
     # what a checkpoint holds --------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors but the network's own: optimizer states and running sums, by name."""
-        found = {"tally": self.tally}
+        """All tensors but the network's own: optimizer states, by name."""
+        found = {}
         for name, optimizer in self.optimizers.items():
             for index, entry in optimizer.state_dict()["state"].items():
                 for key, value in entry.items():
@@ -112,7 +112,8 @@ class State:
                     if not isinstance(value, Tensor):
                         plain[f"{name}.{index}.{key}"] = value
         scaler = self.scaler.state_dict() if self.scaler is not None else {}
-        return {"step": self.step, "epoch": self.epoch, "seen": self.seen, "optimizer": plain, "scaler": scaler}
+        here = {"step": self.step, "epoch": self.epoch, "seen": self.seen, "tally": list(self.tally)}
+        return {**here, "optimizer": plain, "scaler": scaler}
 
     def restore(self, weights: dict[str, Tensor], tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from what `tensors` and `facts` gave, to the same bits."""
@@ -124,7 +125,7 @@ class State:
                 entry |= _entry(f"{name}.{index}.", facts["optimizer"], parameter)
                 if entry:
                     optimizer.state[parameter] = entry
-        self.tally = tensors["tally"].to(self.device)
+        self.tally = list(facts["tally"])
         if self.scaler is not None:
             self.scaler.load_state_dict(facts["scaler"])
         self.step, self.epoch, self.seen = facts["step"], facts["epoch"], facts["seen"]

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from netwright.data.source import Problem
 from netwright.errors import DataError, UsageError, hint
@@ -145,7 +146,7 @@ def _looks_western(raw: bytes) -> bool:
 
 def _line_of(before: str) -> int:
     """The line that follows the text `before`, counted from 1."""
-    return len(re.findall(r"\r\n|\r|\n", before)) + 1
+    return sum(1 for _ in re.finditer(r"\r\n|\r|\n", before)) + 1
 
 
 def parse(text: str, where: str, delimiter: str = "") -> Rows:
@@ -252,9 +253,9 @@ def _refusal(reason: str, text: str, where: str, delimiter: str, begin: int, end
 
 def _opening(text: str, delimiter: str, begin: int) -> int:
     """The line on which the last quoted cell of the row at line `begin` opens; 0 when there is none."""
-    starts = [0] + [found.end() for found in re.finditer(r"\r\n|\r|\n", text)]
-    place = starts[begin - 1]
-    cell = re.compile(rf'[ ]*"((?:[^"]|"")*)("?)|[^{re.escape(delimiter)}\r\n]*')
+    ends = (found.end() for found in re.finditer(r"\r\n|\r|\n", text))
+    place = next(islice(ends, begin - 2, None), 0) if begin > 1 else 0
+    cell = re.compile(rf'[ ]*"([^"]*(?:""[^"]*)*)("?)|[^{re.escape(delimiter)}\r\n]*')
     while place < len(text):
         found = cell.match(text, place)
         if found is None or (found[1] is not None and not found[2]):
