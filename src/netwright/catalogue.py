@@ -78,7 +78,7 @@ class Setting:
             raise UsageError(self._refusal(value, where, self.expected) + near)
         if self.range and not (isinstance(value, str) or self.range.low <= value <= self.range.high):
             raise UsageError(self._refusal(value, where, str(self.range)))
-        return value
+        return list(value) if isinstance(value, tuple) else value
 
     def _refusal(self, value: Any, where: str, expected: str) -> str:
         shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."

@@ -1,5 +1,6 @@
 """The command line: each verb is a few lines around one call. Nothing here imports torch before a verb runs."""
 
+import io
 import os
 import signal
 import sys
@@ -79,13 +80,15 @@ def train(
     ] = None,
 ) -> None:
     """Train, evaluate and examine; DATA defaults to digits."""
+    from netwright.catalogue import FAULTS
     from netwright.run import train as run_training
 
     recipe = recipe_of(words or [])
-    checks = gates(require, recipe)
-    run = run_training(recipe=recipe, out=out, quiet=talk.quiet)
+    for name in fail_on or []:
+        FAULTS[name]  # a typing mistake is refused before anything is trained
+    run = run_training(recipe=recipe, out=out, quiet=talk.quiet, require=require or [])
     answer(run)
-    apply_gates(checks, run.report["task"], run.test, fail_on or [], run.findings)
+    apply_gates(require or [], run.report["task"], run.test, fail_on or [], run.findings)
 
 
 @app.command()
@@ -105,13 +108,16 @@ def evaluate(
     """Metrics with 95 % intervals, confusion matrix and baselines."""
     from netwright.run import evaluate as evaluate_run
     from netwright.run import open_run
+    from netwright.training.stopping import Condition
 
     opened = open_run(run)
-    checks = gates(require, opened.recipe)
+    task = opened.recipe.table("data")["task"]
+    for text in require or []:
+        Condition.parse(text, task, "--require")
     found = evaluate_run(opened, data)
     answer(found)
     values = {"loss": found["loss"], **{name: value["value"] for name, value in found["metrics"].items()}}
-    apply_gates(checks, opened.recipe.table("data")["task"], values, [], [])
+    apply_gates(require or [], task, values, [], [])
 
 
 @app.command()
@@ -128,7 +134,8 @@ def predict(
     predictor = open_run(run).predictor()
     found = Predictions()
     for item in inputs:
-        found.extend(predictor.predict_lines(sys.stdin) if item == "-" else predictor.predict([item], note))
+        lines = (sys.stdin or []) if item == "-" else None
+        found.extend(predictor.predict([item], note) if lines is None else predictor.predict_lines(lines, note))
     answer(found)
 
 
@@ -194,12 +201,15 @@ def recipe_of(words: list[str]) -> Any:
 
     recipe = Recipe()
     first = words[0] if words else ""
-    if first and ("=" not in first or Path(first).exists()):
+    if first and ("=" not in first or os.path.exists(first)):
         words = words[1:]
         if first.endswith(".toml"):
             recipe = Recipe.read(first)
         else:
             recipe = recipe.set("data.path", first)
+    for word in words:
+        if "=" not in word and os.path.exists(word):
+            raise UsageError(say("{word!r} came after the first word; one DATA or recipe.toml stands first", word=word))
     return recipe.override(words)
 
 
@@ -211,21 +221,6 @@ def shape_of(text: str) -> tuple[int, ...]:
         raise UsageError(say("--input {text!r}; it is 784, 28,28 or 1,28,28", text=text)) from None
 
 
-def gates(require: list[str] | None, recipe: Any) -> list[str]:
-    """Check the form of quality gates before anything is trained."""
-    from netwright.training.stopping import Condition
-
-    for text in require or []:
-        for task in ("classify", "regress"):
-            try:
-                Condition.parse(text, task, "--require")
-                break
-            except UsageError:
-                if task == "regress":
-                    raise
-    return require or []
-
-
 def apply_gates(
     require: list[str], task: str, values: dict[str, Any], fail_on: list[str], findings: list[dict[str, Any]]
 ) -> None:
@@ -235,7 +230,9 @@ def apply_gates(
     for text in require:
         condition = Condition.parse(text, task, "--require")
         if not condition.met(values):
-            raise GateError(say("not met: {gate} (it is {value})", gate=condition, value=values.get(condition.metric)))
+            value = values.get(condition.metric)
+            found = say("it has no value here") if value is None else say("it is {value}", value=value)
+            raise GateError(say("not met: {gate} ({found})", gate=condition, found=found))
     for finding in findings:
         if finding["fault"] in fail_on:
             raise GateError(say("fault {fault} was found: {name}", fault=finding["fault"], name=finding["name"]))
@@ -243,7 +240,18 @@ def apply_gates(
 
 def main() -> None:
     """Run one command; errors become one to three lines and an exit code, never a traceback."""
-    sys.exit(_run(sys.argv[1:]))
+    streams = ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace"))
+    for stream, errors in streams:  # bytes that are no text, names that do not fit the terminal
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+    code = _run(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, so that a reader who left is noticed before the interpreter ends
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = code or _stopped(error)
+    sys.exit(code)
 
 
 def _run(words: list[str]) -> int:
@@ -265,8 +273,9 @@ def _run(words: list[str]) -> int:
         return 128 + error.number
     except (KeyboardInterrupt, typer.Abort):
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _stopped(error)
+    except SystemExit:  # so click ends when the reader of our output has left
         return 128 + getattr(signal, "SIGPIPE", 13)
     return 0
 
@@ -291,12 +300,29 @@ def _global_options(words: list[str]) -> list[str]:
 
 def _fail(code: int, message: str) -> int:
     """Say an error: on stderr always, with --json as one object on stdout too."""
+    message = "\n".join(_shown(line) for line in message.split("\n"))
     print(say("error: {message}", message=message), file=sys.stderr)
     if talk.json:
         from netwright.rundir import to_json
 
         print(to_json({"error": {"code": code, "message": message}}))
     return code
+
+
+def _stopped(error: OSError) -> int:
+    """The system refused: a full disk, a pipe whose reader has left, a folder that became read-only."""
+    if talk.debug:
+        raise error
+    if isinstance(error, BrokenPipeError):
+        return 128 + getattr(signal, "SIGPIPE", 13)
+    where = error.filename if error.filename is not None else say("output")
+    return _fail(1, f"{where}: {error.strerror or error}")
+
+
+def _shown(line: str) -> str:
+    """A line as it can be shown anywhere: control characters and lone surrogates escaped, an endless one cut."""
+    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    return line if len(line) <= 1200 else f"{line[:600]} ... {line[-500:]}"
 
 
 def _defect(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -311,15 +337,16 @@ def _usage(error: Any) -> str:
     message = str(error.format_message()).partition(" Did you mean")[0].rstrip(".") + "."
     if error.ctx is None:
         return message
-    missed = message.split("'")[1] if "'" in message else ""
-    known = list(getattr(error.ctx.command, "commands", {}))
-    if missed.startswith("-"):
-        options = [option for parameter in error.ctx.command.params for option in parameter.opts]
+    near = ""
+    if message.startswith("No such option"):
+        missed = str(error.option_name)
+        options = [name for parameter in error.ctx.command.params for name in parameter.opts]
         known = [*(name for name in options if name.startswith("-")), *GLOBAL, "--help"]
-        message = say("there is no option {name!r}.", name=missed) if "No such option" in message else message
-    elif "No such command" in message:
+        message, near = say("there is no option {name!r}.", name=missed), hint(missed, known)
+    elif message.startswith("No such command"):
+        missed = message.split("'")[1] if "'" in message else ""
         message = say("there is no command {name!r}.", name=missed)
-    near = hint(missed, known) if missed and known else ""
+        near = hint(missed, list(getattr(error.ctx.command, "commands", {})))
     return f"{message} {near} {say('See: {command} --help', command=error.ctx.command_path)}".replace("  ", " ")
 
 

@@ -225,13 +225,16 @@ def schema() -> dict[str, Any]:
         return {"type": "object", "properties": found, "additionalProperties": False}
 
     def part_table(name: str) -> dict[str, Any]:
-        options = []
+        options: list[dict[str, Any]] = []
+        shared: dict[str, Any] = {}
         for part in catalogue.family(PARTS[name]).values():
             option = table(part.settings)
+            shared |= {key: {} for key in option["properties"]}
             option["properties"] = {"name": {"const": part.name}, **option["properties"]}
             option["required"] = ["name"]
             options.append(option)
-        return {"oneOf": options}
+        unnamed = {"type": "object", "properties": shared, "additionalProperties": False}  # the data choose the part
+        return {"oneOf": [*options, unnamed]}
 
     properties: dict[str, Any] = {"seed": {"type": "integer", "minimum": 0, "default": 0}}
     properties["data"] = table(data_settings())
@@ -264,9 +267,11 @@ def _value(text: str, key: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """TOML values as JSON has them: dates become their text."""
+    """TOML values, and those that Python code gives, as JSON has them: dates become their text."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,19 @@ from netwright.recipe import MODULE, Recipe
 from netwright.report import page as html
 from netwright.report.compare import compare_outputs
 from netwright.report.summary import baseline_scores, judgement_json, summarise
-from netwright.rundir import RunFolder, sha256
+from netwright.report.words import Comparison, Evaluation, report_text
+from netwright.rundir import RunFolder, replace_bytes, sha256
 from netwright.training import folds
 from netwright.training.checkpoints import from_bytes, newest
 from netwright.training.forward import Forward
-from netwright.training.job import Job
+from netwright.training.job import Job, check
 from netwright.training.keeper import truths
 from netwright.training.launch import Launch, differences, environment, launch
 from netwright.training.plan import build, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
 from netwright.training.signals import Interrupted
 from netwright.training.state import load_weights
+from netwright.training.stopping import Condition
 from netwright.training.train import fit
 
 
@@ -86,13 +90,9 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     def __str__(self) -> str:
-        from netwright.report.words import report_text
-
         return report_text(self.report)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         return f"<pre>{escape(str(self))}</pre>"
 
 
@@ -108,13 +108,15 @@ def train(
     recipe: Recipe | None = None,
     out: Path | str | None = None,
     quiet: bool = False,
+    require: Sequence[str] = (),
     **training: Any,
 ) -> Run:
     """Train, evaluate, examine; return the finished run.
 
     `data`: a `Dataset` of `read`, an embedded name, a path, or arrays with `targets`. `network`, `loss`, `optimizer`,
     `schedule`: a name, a table `{"name": "sgd", "lr": 0.1}`, or (network) any `torch.nn.Module`. `training` are the
-    settings of the recipe's `[training]` table. What is left out is chosen from the data.
+    settings of the recipe's `[training]` table. `require` are conditions such as `accuracy>=0.98` whose form is checked
+    before the first step. What is left out is chosen from the data.
     """
     recipe = recipe or Recipe()
     module = network if isinstance(network, nn.Module) else None
@@ -130,21 +132,26 @@ def train(
     dataset = _dataset(data, targets, recipe)
     known = from_catalogue(module, recipe, dataset) if module is not None else None
     recipe = known or resolve(recipe, dataset, module)
+    folds.check(recipe, dataset)
+    check(recipe, dataset)
+    for text in require:
+        Condition.parse(text, dataset.task, "--require")
     model = module if module is not None else build(recipe, dataset.inputs, dataset.outputs)
     sizes = anatomy(model, dataset.inputs)
     where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"])
     recipe = recipe.updated({"training": where.settings()}, say("arguments"))
     folder = RunFolder.create(out, dataset.name, recipe.table("network")["name"])
+    progress = Progress(quiet)
+    progress.problems(dataset.problems)
     with folder.writing():
-        job = _new_job(folder, dataset, recipe, model, where, Progress(quiet))
-        folder.write("anatomy.json", sizes.to_json())
-        job.progress.say(say("{run}: {where}", run=folder.path, where=where))
-        _finish(job, None, started)
+        _finish(_new_job(folder, dataset, recipe, model, where, progress), None, started)
     return Run(folder, module, dataset)
 
 
 def _dataset(data: Any, targets: Any, recipe: Recipe) -> Dataset:
     if isinstance(data, Dataset):
+        if targets is not None:
+            raise UsageError(say("targets go with arrays; {path} holds its own", path=data.name))
         if recipe.table("data"):
             raise UsageError(say("data settings belong to read(), which has made this data set already"))
         return data
@@ -156,10 +163,11 @@ def _dataset(data: Any, targets: Any, recipe: Recipe) -> Dataset:
 def _new_job(
     folder: RunFolder, dataset: Dataset, recipe: Recipe, model: nn.Module, where: Launch, progress: Progress
 ) -> Job:
-    """Write the records that stand before the first step."""
+    """Write the records that stand before the first step, run.json last: a folder without it starts again."""
     run_id = uuid.uuid4().hex
-    (folder.path / "recipe.toml").write_text(recipe.text(), encoding="utf-8")
+    replace_bytes(folder.path / "recipe.toml", recipe.text().encode())
     folder.write("data.json", dataset.record())
+    folder.write("anatomy.json", anatomy(model, dataset.inputs).to_json())
     facts: dict[str, Any] = {
         "id": run_id,
         "state": "running",
@@ -170,6 +178,7 @@ def _new_job(
     }
     facts |= {"in_memory": dataset.in_memory, "git": _git_commit(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     folder.write("run.json", facts)
+    progress.say(say("{run}: {where}", run=folder.path, where=where))
     return Job(dataset, recipe, model, where, progress, folder, run_id, _sources(folder))
 
 
@@ -224,6 +233,8 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
     folder = RunFolder.open(path)
     progress = Progress(quiet)
     with folder.writing():
+        if not folder.has("run.json"):  # killed while its first records were written: nothing is lost yet
+            return _again(folder, data, network, progress, started)
         facts = folder.read("run.json")
         finished = facts.get("state") == "finished" and folder.has("report.json")
         if finished:
@@ -255,6 +266,17 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
             say("{run}: from step {step}; {where}", run=path, step=checkpoint.step if checkpoint else 0, where=where)
         )
         _finish(job, checkpoint, started)
+    return Run(folder, network, dataset)
+
+
+def _again(folder: RunFolder, data: Any, network: nn.Module | None, progress: Progress, started: float) -> Run:
+    """Start a run from its recipe alone."""
+    recipe = Recipe.read(folder.path / "recipe.toml").check()
+    table = recipe.table("data")
+    path = table.pop("path")
+    dataset = data if isinstance(data, Dataset) else read(path if data is None else data, **table)
+    model = network if network is not None else build(recipe, dataset.inputs, dataset.outputs)
+    _finish(_new_job(folder, dataset, recipe, model, launch(recipe.table("training")), progress), None, started)
     return Run(folder, network, dataset)
 
 
@@ -290,23 +312,6 @@ def open_run(path: Path | str, network: nn.Module | None = None) -> Run:
     return Run(RunFolder.open(path), network)
 
 
-class Evaluation(dict[str, Any]):
-    """What `evaluate` found: metrics, baseline, confusion, classes, examples."""
-
-    def to_json(self) -> dict[str, Any]:
-        return dict(self)
-
-    def __str__(self) -> str:
-        from netwright.report.words import evaluation_text
-
-        return evaluation_text(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(str(self))}</pre>"
-
-
 def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None) -> Evaluation:
     """Metrics with intervals, confusion and baselines on the run's test examples, or on all of `data`
     (its test set, where it states one), with the run's own preprocessing and classes."""
@@ -322,23 +327,6 @@ def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None) -> Ev
         judged, loss, ids = predictor.judge_source(data, targets)
         found = run.report.get("baseline", {})
     return Evaluation(run=str(run.path), loss=loss, baseline=found, **judgement_json(judged, ids))
-
-
-class Comparison(dict[str, Any]):
-    """What `compare` found; `pairs` holds every run against the first where there are more than two."""
-
-    def to_json(self) -> dict[str, Any]:
-        return dict(self)
-
-    def __str__(self) -> str:
-        from netwright.report.words import comparison_text
-
-        return comparison_text(self)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def compare(*runs: Run | Path | str) -> Comparison:

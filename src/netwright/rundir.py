@@ -94,6 +94,17 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say in one line what could not be written, and why (a full disk, no permission)."""
+    try:
+        yield
+    except OSError as error:
+        text = say("run folder {path}: {name} cannot be written: {why}", path=path.parent, name=path.name,
+                   why=error.strerror or error)  # fmt: skip
+        raise RunError(text) from None
+
+
 class RunFolder:
     """One run folder: read its records, append to them, replace them atomically."""
 
@@ -145,7 +156,8 @@ class RunFolder:
 
     def write(self, name: str, content: Any) -> None:
         """Replace a JSON record, indented for readers."""
-        replace_bytes(self.path / name, (to_json(content, indent=1) + "\n").encode())
+        with _written(self.path / name):
+            replace_bytes(self.path / name, (to_json(content, indent=1) + "\n").encode())
 
     def read_bytes(self, name: str) -> bytes:
         """The bytes of a record; a missing one is refused by name."""
@@ -173,7 +185,7 @@ class RunFolder:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl; readers see whole lines only."""
-        with open(self.path / "metrics.jsonl", "ab") as file:
+        with _written(self.path / "metrics.jsonl"), open(self.path / "metrics.jsonl", "ab") as file:
             file.write((to_json(row) + "\n").encode())
 
     def rows(self) -> list[dict[str, Any]]:
@@ -193,16 +205,19 @@ class RunFolder:
     def cut(self, step: int) -> None:
         """Keep the rows up to `step`: what comes after will be written again by the resumed run."""
         rows = [row for row in self.rows() if isinstance(row.get("step"), int) and row["step"] <= step]
-        replace_bytes(self.path / "metrics.jsonl", "".join(to_json(row) + "\n" for row in rows).encode())
+        with _written(self.path / "metrics.jsonl"):
+            replace_bytes(self.path / "metrics.jsonl", "".join(to_json(row) + "\n" for row in rows).encode())
 
     # best ---------------------------------------------------------------------------------------------------
 
     def seal_best(self, weights: bytes, facts: Mapping[str, Any]) -> None:
         """Write best.safetensors and the best.json that vouches for it, data.json and recipe.toml."""
-        replace_bytes(self.path / "best.safetensors", weights)
+        with _written(self.path / "best.safetensors"):
+            replace_bytes(self.path / "best.safetensors", weights)
         hashes = {"best.safetensors": sha256(weights)}
         hashes |= {name: sha256(self.read_bytes(name)) for name in SEALED[1:]}
-        replace_bytes(self.path / "best.json", sealed_json({**facts, "sha256": hashes}))
+        with _written(self.path / "best.json"):
+            replace_bytes(self.path / "best.json", sealed_json({**facts, "sha256": hashes}))
 
     def verified_best(self) -> dict[str, bytes]:
         """The sealed files' bytes, verified against best.json; any changed byte is refused."""
@@ -228,7 +243,9 @@ class RunFolder:
     def writing(self) -> Iterator[None]:
         """Be the one writer: an advisory lock of the operating system, which dies with the process."""
         path = self.path / ".lock"
-        with open(path, "a+") as file:
+        with _written(path):
+            file = open(path, "a+")  # noqa: SIM115  closed below
+        with file:
             if not _lock(file):
                 file.seek(0)
                 who = file.read(500).strip() or say("another process")

@@ -1,5 +1,6 @@
 """`read`: recognise what is there, read it, divide it, fit the encoder on the training split, and audit it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from netwright.data.source import Examples, InMemory, Problem, Source, Table
 from netwright.data.splits import split
 from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import class_name, decide_task, fit_targets, usable
-from netwright.errors import DataError, UsageError, hint, nearest
+from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 from netwright.randomness import permutation
 from netwright.recipe import DATA
@@ -37,8 +38,7 @@ def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
     general = {name: value for name, value in settings.items() if name in DATA}
     special = {name: value for name, value in settings.items() if name not in DATA}
     checked = check_settings(DATA, general, "data")
-    for name, setting in DATA.items():
-        checked.setdefault(name, setting.default)
+    checked = {name: checked.get(name, setting.default) for name, setting in DATA.items()}
     in_memory = not isinstance(data, (str, Path))
     if in_memory:
         source, reader, path = _from_memory(data, targets, checked, special), "memory", ""
@@ -49,6 +49,11 @@ def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
     else:
         source, reader, own = load(data, checked, special)
         path = str(data)
+        for name in ("target", "group"):
+            if checked[name] and (reader == "embedded" or name not in READERS[reader].settings):
+                text = say("data.{name} = {value!r} names a column, and {path} has none to choose ({reader})",
+                           name=name, value=checked[name], path=path, reader=reader)  # fmt: skip
+                raise UsageError(text)
     if isinstance(checked["test"], str):
         source = _with_test_set(source, _test_set(source, reader, checked, special))
     return prepare(source, reader, {**checked, **own, "path": path or source.name}, in_memory)
@@ -92,15 +97,13 @@ def _special(known: Mapping[str, Setting], given: Mapping[str, Any], reader: str
 
 
 def _open(path: str | Path) -> Tree:
+    word = isinstance(path, str) and Path(path).name == path and not Path(path).suffix
     try:
-        return open_tree(path)
+        return open_tree(path, EMBEDDED if word else ())
     except DataError as error:
-        if Path(path).expanduser().exists() or say("Did you mean {best!r}?", best="")[:5] in str(error):
+        if not word or os.path.lexists(path) or not str(error).endswith(say("{path} does not exist.", path="")):
             raise
-        best = nearest(str(path), EMBEDDED)
-        near = say("Did you mean {best!r}?", best=best) if best else ""
-        sets = say("Embedded sets: {names}.", names=", ".join(EMBEDDED))
-        raise DataError(f"{error} {near or sets}") from None
+        raise DataError(f"{error} {say('Embedded sets: {names}.', names=', '.join(EMBEDDED))}") from None
 
 
 def recognise(tree: Tree) -> Part:

@@ -91,6 +91,8 @@ def decide_task(source: Source, wanted: str) -> Literal["classify", "regress"]:
     values = np.array([number(value) for value in source.targets])
     share = float(np.isfinite(values).mean()) if len(values) else 0.0
     if share < 0.95:
+        if source.kind == "table":
+            _few_names(source, values)
         return "classify"
     values = values[np.isfinite(values)]
     distinct = np.unique(values)
@@ -101,6 +103,22 @@ def decide_task(source: Source, wanted: str) -> Literal["classify", "regress"]:
         and len(values) >= 5 * len(distinct)
     )
     return "classify" if whole and (len(distinct) <= FEW or counted) else "regress"
+
+
+def _few_names(source: Source, numbers: np.ndarray) -> None:
+    """Refuse a column as classes that is mostly numbers, or in which every cell is another one."""
+    assert source.targets is not None
+    names, counts = np.unique([class_name(value) for value in source.targets], return_counts=True)
+    finite = np.isfinite(numbers)
+    if finite.mean() >= 0.5 and len(np.unique(numbers[finite])) > FEW:
+        first = source.targets[int(np.argmin(finite))]
+        text = say("{count} of {all} targets of {name} are numbers, others are not ({first!r}, ...).",
+                   count=int(finite.sum()), all=len(finite), name=source.name, first=str(first)[:40])  # fmt: skip
+        raise DataError(text + " " + say("data.task=regress leaves those out; data.task=classify makes all classes."))
+    if len(names) > FEW and counts.max() == 1:
+        text = say("every target of {name} is another one ({first!r}, ...): {count} classes for {count} examples.",
+                   name=source.name, first=str(names[0])[:40], count=len(names))  # fmt: skip
+        raise DataError(text + " " + say("Is another column the target? data.task=classify insists."))
 
 
 def usable(source: Source, task: str) -> tuple[np.ndarray, list[Problem]]:

@@ -18,16 +18,17 @@ from torch import Tensor, nn
 
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
-from netwright.data.encoders import NumberEncoder, number_encoder
+from netwright.data.encoders import number_encoder
 from netwright.data.files.tree import open_tree
 from netwright.data.read import load
 from netwright.data.readers.arrays import from_arrays
 from netwright.data.readers.table import from_frame, rows_table, unlabelled
 from netwright.data.source import InMemory, Source
 from netwright.data.tables.encoder import TableEncoder
+from netwright.data.tables.files import ending
 from netwright.data.targets import ClassTargets, Targets, targets_from
 from netwright.data.targets import number as as_number
-from netwright.errors import DataError, UsageError
+from netwright.errors import DataError, UsageError, beside
 from netwright.language import say
 from netwright.recipe import DATA, MODULE, Recipe
 from netwright.report.judge import Judgement, judge
@@ -101,8 +102,8 @@ class Predictor:
         return cls(forward, encoder, targets, record["settings"], record["reader"])
 
     @property
-    def kind(self) -> str:
-        return "table" if isinstance(self.encoder, TableEncoder) else str(self.encoder.inputs["kind"])
+    def kind(self) -> Any:
+        return "table" if isinstance(self.encoder, TableEncoder) else self.encoder.inputs["kind"]
 
     def predict(self, inputs: Sequence[Any], say_line: Callable[[str], None] | None = None) -> Predictions:
         """Predict paths (pictures, folders, tables, arrays), arrays, data frames, or lists of rows.
@@ -116,12 +117,12 @@ class Predictor:
             found.extend(self._answers(encoded, names))
         return found
 
-    def predict_lines(self, lines: Iterable[str]) -> Predictions:
-        """Predict JSON Lines: one row (object or list) a line."""
+    def predict_lines(self, lines: Iterable[str], say_line: Callable[[str], None] | None = None) -> Predictions:
+        """Predict JSON Lines: one row (object or list) a line. `say_line` hears which cells were taken as missing."""
         rows = [_row(line, number) for number, line in enumerate(lines, 1) if line.strip()]
         if not rows:
             raise DataError(say("stdin held no rows"))
-        encoded, names = self._encode_rows(rows)
+        encoded, names = self._encode_rows(rows, say_line)
         return Predictions(self._answers(encoded, names))
 
     def _answers(self, encoded: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -185,10 +186,16 @@ class Predictor:
             tensor = tensor.flatten(1)
         return tensor[None] if list(tensor.shape) == wanted else tensor
 
-    def _encode_rows(self, rows: list[Any]) -> tuple[Tensor, list[str]]:
+    def _encode_rows(
+        self, rows: list[Any], say_line: Callable[[str], None] | None = None
+    ) -> tuple[Tensor, list[str]]:
         names = [say("row {number}", number=number) for number in range(1, len(rows) + 1)]
         if self.kind == "table":
-            return self.encoder.encode(rows_table(rows, self.encoder.columns)), names
+            table = rows_table(rows, self.encoder.columns)
+            report = say_line or (lambda line: None)
+            for remark in self.encoder.remarks(table):
+                report(f"{remark.where}: {remark.what} -> {remark.action}")
+            return self.encoder.encode(table), names
         return self.encoder.encode(self._batch(self._numbers(rows))), names
 
     def _encode_path(self, given: str | os.PathLike[str], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
@@ -227,6 +234,10 @@ class Predictor:
             special |= {"size": self.encoder.shape[1:], "channels": self.encoder.shape[0]}
         if "embedded" in (self.reader, "embedded" if path in EMBEDDED else "") and path != self.settings["path"]:
             special = {}  # they describe another set
+        if self.kind != "table" and ending(str(path)):
+            text = say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
+                       path=path, found=say("table"), reader="table", wanted=say(self.kind))  # fmt: skip
+            raise DataError(text)
         source, reader, _ = load(path, {**known, "group": ""}, special, strict=False)
         if source.kind != self.kind and not (source.kind == "vector" and self.kind == "table"):
             raise DataError(
@@ -283,10 +294,10 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 
 def _picture_files(path: Path) -> list[Path]:
     """The pictures at a path: the file itself, or all below a folder; empty where it is other data."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
-    if not path.exists():
-        raise DataError(say("there is no file {path}", path=path))
+    if not os.path.exists(path):
+        raise DataError(f"{say('there is no file {path}', path=path)}. {beside(path)}".removesuffix(". "))
     if path.suffix.lower() in PICTURES or path.suffix.lower() in (
         ".tif",
         ".tiff",
@@ -313,9 +324,21 @@ def _row(line: str, number: int) -> Any:
             raise ValueError(say("a key stands twice"))
         return found
 
+    def finite(digits: str) -> int | float:
+        value = float(digits)
+        if math.isinf(value):
+            raise ValueError(say("the number {digits} is too large", digits=f"{digits[:20]}..."))
+        return int(digits) if digits.lstrip("-").isdigit() else value
+
     try:
-        row = json.loads(line, parse_constant=refuse, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
+        line.encode()  # bytes that are no UTF-8, and escapes of half a character, are no text
+        row = json.loads(line, parse_constant=refuse, parse_int=finite, parse_float=finite, object_pairs_hook=once)
+        json.dumps(row, ensure_ascii=False).encode()
+    except RecursionError:
+        raise DataError(say("stdin line {number} is no JSON row: nested too deeply", number=number)) from None
+    except UnicodeEncodeError:
+        raise DataError(say("stdin line {number} is no JSON row: it is not UTF-8 text", number=number)) from None
+    except ValueError as error:
         raise DataError(say("stdin line {number} is no JSON row: {why}", number=number, why=error)) from None
     if not isinstance(row, (dict, list)):
         raise DataError(

@@ -1,5 +1,6 @@
 """Reports in a terminal: how good, beside which baseline, with which interval, and what was found."""
 
+from html import escape
 from typing import Any
 
 from netwright.language import say
@@ -104,6 +105,30 @@ def _value(value: Any) -> str:
 
 def _patch(patch: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in patch.items())
+
+
+class Found(dict[str, Any]):
+    """What a verb found: the JSON's fields by name, shown as text in a notebook."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+class Evaluation(Found):
+    """What `evaluate` found: metrics, baseline, confusion, classes, examples."""
+
+    def __str__(self) -> str:
+        return evaluation_text(self)
+
+
+class Comparison(Found):
+    """What `compare` found; `pairs` holds every run against the first where there are more than two."""
+
+    def __str__(self) -> str:
+        return comparison_text(self)
 
 
 def evaluation_text(found: dict[str, Any]) -> str:

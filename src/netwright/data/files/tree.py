@@ -311,11 +311,11 @@ class FileTree(Tree):
         self._file.close()
 
 
-def open_tree(path: Path | str) -> Tree:
+def open_tree(path: Path | str, also: Iterable[str] = ()) -> Tree:
     """The files at `path`: a folder, an archive (.tar .tar.gz .tgz .zip, recognised by its content), or one file.
 
-    Errors: DataError where there is nothing (with the nearest name that exists), where it is neither folder
-    nor regular file, and where an archive is damaged or unsafe.
+    Errors: DataError where there is nothing (with the nearest name that exists or is `also` known), where it is
+    neither folder nor regular file, and where an archive is damaged or unsafe.
     """
     from netwright.data.files.archives import open_archive
 
@@ -329,7 +329,7 @@ def open_tree(path: Path | str) -> Tree:
             raise DataError(say("{path} is neither a folder nor a regular file: {kind}", path=where, kind=_kind(mode)))
         descriptor = os.open(place, _FILE)
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(_nothing_at(place)) from None
+        raise DataError(_nothing_at(place, also)) from None
     except OSError as error:
         raise DataError(_unreadable(place, error)) from None
     file = RegularFile(place, descriptor)
@@ -347,7 +347,7 @@ def _typed(path: Path | str) -> Path:
         raise DataError(f"{printable(str(path))}: {error}") from None
 
 
-def _nothing_at(place: Path) -> str:
+def _nothing_at(place: Path, also: Iterable[str]) -> str:
     """What is missing, and what stands beside it under a similar name."""
     missing = place
     while missing.parent != missing and not os.path.lexists(missing.parent):
@@ -360,8 +360,8 @@ def _nothing_at(place: Path) -> str:
             beside = sorted(printable(entry.name) for entry, _ in zip(found, range(10_000), strict=False))
     except OSError:
         return text
-    best = nearest(printable(missing.name), [name for name in beside if not hidden(name)])
-    near = say("Did you mean {best!r}?", best=printable(str(missing.parent / best))) if best else ""
+    best = nearest(printable(missing.name), [*(name for name in beside if not hidden(name)), *also])
+    near = say("Did you mean {best!r}?", best=best if best in also else str(missing.parent / best)) if best else ""
     return f"{text} {near}".strip()
 
 
