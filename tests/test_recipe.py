@@ -20,10 +20,13 @@ from netwright.training.plan import resolve
 SCALARS = st.one_of(
     st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8")),
 )  # fmt: skip
-VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=4), st.lists(st.lists(st.integers(0, 9), max_size=2), max_size=2))
+VALUES = st.one_of(
+    SCALARS, st.lists(SCALARS, max_size=4), st.lists(st.lists(st.integers(0, 9), max_size=2), max_size=2)
+)
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**62),
     st.dictionaries(st.sampled_from(TABLES), st.dictionaries(KEYS, VALUES, min_size=1, max_size=4)),
@@ -32,13 +35,19 @@ def test_text_and_back_gives_the_same_recipe(seed, tables):
     recipe = Recipe(seed).updated(tables, "here")
     again = Recipe.parse(recipe.text())
     assert again == recipe
-    assert repr(again.tables) == repr(recipe.tables)  # 1 stays 1, 1.0 stays 1.0, -0.0 stays -0.0
+    for name in tables:
+        assert repr(again.table(name)) == repr(recipe.table(name))  # 1 stays 1, 1.0 stays 1.0, -0.0 stays -0.0
     assert again.text() == recipe.text()
 
 
 def test_a_written_recipe_reads_as_a_person_wrote_it(tmp_path):
     recipe = Recipe(3).override(
-        ["data.path=数据/零件 1.csv", 'data.target="Größe"', "network.layers=conv 16 5, relu, linear out", "network=stack"]
+        [
+            "data.path=数据/零件 1.csv",
+            'data.target="Größe"',
+            "network.layers=conv 16 5, relu, linear out",
+            "network=stack",
+        ]
     )
     assert recipe.table("network") == {"layers": "conv 16 5, relu, linear out", "name": "stack"}
     path = tmp_path / "rezept.toml"
@@ -131,7 +140,7 @@ REFUSED = [
     (["network.name=3"], "network.name = 3; it is a word"),
     (["training.epcohs=3"], "training has no setting 'epcohs'. Did you mean 'epochs'?"),
     (["data.pth=x"], "data has no setting 'pth'. Did you mean 'path'?"),
-    (["epochs=0"], "epochs = 0; it is at least 1" if False else "epochs = 0"),
+    (["epochs=0"], "epochs = 0; it lies between 1 and"),
     (["epochs=3.5"], "epochs = 3.5; it is a whole number or 'auto'"),
     (["precision=float23"], "Did you mean 'float32'?"),
     (["optimizer.=3", "optimizer=sgd"], "optimizer 'sgd' has no setting ''"),
@@ -163,7 +172,7 @@ def test_wrong_files_are_refused_with_their_place(tmp_path):
         assert str(path) in str(caught.value)
         assert len(str(caught.value)) < 500
     path.write_bytes(b"[data]\npath = '\xff'")
-    with pytest.raises(UsageError, match="not UTF-8 text .byte 15."):
+    with pytest.raises(UsageError, match=r"not UTF-8 text \(byte 15\)"):
         Recipe.read(path)
     with pytest.raises(nw.DataError, match="cannot be read"):
         Recipe.read(tmp_path / "absent.toml")
@@ -302,16 +311,16 @@ def bits(run: nw.Run) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("digits", ["network.dropout=0.3", "data.augment=noise 0.1", "data.limit=300", "network=convnet"]),
+        ("digits", ["network=convnet", "network.dropout=0.3", "data.augment=noise 0.1", "data.limit=300"]),
         ("moons", ["data.examples=150", "data.noise=0.2", "optimizer=sgd", "optimizer.lr=0.05"]),
         ("iris", ["class_weights=[1, 2, 0.5]", "schedule=cosine"]),
         ("diabetes", ["loss=smooth_l1", "seed=12"]),
     ],
 )
 def test_a_runs_own_recipe_trains_again_to_the_same_bits(tmp_path, path, words):
-    if "network.dropout=0.3" in words:
-        words = [words[-1], *words[:-1]]
-    first = nw.train(recipe=Recipe().override([f"data.path={path}", "epochs=2", *words]), out=tmp_path / "a", quiet=True)
+    first = nw.train(
+        recipe=Recipe().override([f"data.path={path}", "epochs=2", *words]), out=tmp_path / "a", quiet=True
+    )
     own = Recipe.read(first.path / "recipe.toml")
     assert "auto" not in [own.table("training")[name] for name in ("epochs", "threads", "stop_after", "log_steps")]
     second = nw.train(recipe=own, out=tmp_path / "b", quiet=True)

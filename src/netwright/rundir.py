@@ -55,7 +55,7 @@ def open_sealed(data: bytes) -> dict[str, Any] | None:
     try:
         content = json.loads(data.decode("utf-8"))  # strictly: bytes would let lone surrogates through
         content.pop("digest")
-    except (ValueError, AttributeError, KeyError, RecursionError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
     return content if _seal_again(content) == data else None
 

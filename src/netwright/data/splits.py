@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netwright.errors import DataError
+from netwright.errors import DataError, UsageError
 from netwright.language import say
 from netwright.randomness import permutation
 
@@ -95,7 +95,7 @@ def folds(
     """`count` disjoint parts of `positions` that cover them all, of nearly equal size, by strata or groups."""
     units = len(np.unique(groups[positions])) if groups is not None else len(positions)
     if count < 2 or count > units:
-        raise DataError(say("training.folds = {count}; it lies between 2 and {units} here", count=count, units=units))
+        raise UsageError(say("training.folds = {count}; it lies between 2 and {units} here", count=count, units=units))
     shuffled = positions[permutation(len(positions), seed, "folds")]
     if groups is not None:
         names, sizes = np.unique(groups[shuffled], return_counts=True)

@@ -127,6 +127,13 @@ class NetClassifier(ClassifierMixin, Net):
         self.classes_ = np.unique(y) if self._wanted is None else self._wanted
         if len(self.classes_) < 2:
             raise DataError(say("y holds one class only ({name}); two classes are needed", name=self.classes_[0]))
+        if len(self.classes_) > 2 and not self.__sklearn_tags__().classifier_tags.multi_class:
+            text = say(
+                "network {name!r} decides between two classes; y holds {count}. Use network {other!r}.",
+                name=self.network, count=len(self.classes_), other="softmax",
+            )  # fmt: skip
+            theirs = "Only binary classification is supported."  # scikit-learn's words: its checks look for them
+            raise DataError(f"{theirs} {text}")
         self._outputs = {"kind": "class", "count": len(self.classes_)}
 
     def _encode_targets(self, y: np.ndarray) -> Tensor:
@@ -155,11 +162,9 @@ class NetClassifier(ClassifierMixin, Net):
             text = say("class_weight names {name!r}, which is not among the classes.", name=unknown[0])
             raise UsageError(text + " " + hint(str(unknown[0]), map(str, labels)))
         for label, value in given.items():
-            if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+            if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
                 raise UsageError(
-                    say(
-                        "class_weight of {name!r} = {weight!r}; it is a number of at least 0", name=label, weight=weight
-                    )
+                    say("class_weight of {name!r} = {value!r}; it is a number of at least 0", name=label, value=value)
                 )
         return np.array([float(given.get(label, 1)) for label in labels])[numbers]
 

@@ -13,6 +13,8 @@ from netwright.randomness import permutation
 from netwright.report.intervals import confusion_matrix, limits
 
 MISTAKES = 24
+MOST_CONFUSED = 1_200
+"""A confusion matrix is written for at most so many classes: it grows with their square."""
 SCATTER = 400
 QUANTILES = (5, 25, 50, 75, 95)
 Score = dict[str, float | None]
@@ -31,7 +33,7 @@ class Judgement:
     """Classification: `position truth prediction probability`, the surest first. Regression: `position truth prediction
     error`, the largest first. `position` counts the judged examples from 0."""
     confusion: list[list[int]] | None = None
-    """Truth in rows, prediction in columns, in the order of `classes`; None for regression."""
+    """Truth in rows, prediction in columns, in the order of `classes`; None for regression and beyond 1,200 classes."""
     not_finite: int = 0
     """Examples whose output is NaN or infinite: with any of them every metric is None."""
     residuals: dict[str, Any] | None = None
@@ -84,14 +86,14 @@ def _judge_classes(truth: np.ndarray, outputs: np.ndarray, classes: list[str] | 
     finite = np.isfinite(outputs).all(axis=1)
     rows = np.flatnonzero(finite)
     chosen = metrics.decide(outputs[rows]) if count else np.zeros(0, dtype=int)
-    table = confusion_matrix(truth[rows], chosen, count)
+    table = confusion_matrix(truth[rows], chosen, count) if count <= MOST_CONFUSED else None
     return Judgement(
         task="classify",
         metrics=scores,
         classes=names,
         examples=len(truth),
         mistakes=_wrong(truth, outputs, rows, chosen, names, mistakes),
-        confusion=table.tolist(),
+        confusion=None if table is None else table.tolist(),
         not_finite=int(len(truth) - len(rows)),
     )
 
