@@ -8,8 +8,6 @@
 Names are resolved on first use: importing this package loads no torch, numpy or pandas.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -38,6 +36,7 @@ __all__ = [
     "compare", "evaluate", "network", "open", "read", "resume", "steps", "train",
 ]  # fmt: skip
 
+TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would take most of the import time
 if TYPE_CHECKING:
     from netwright.api import anatomy, network, steps
     from netwright.data.read import read
@@ -48,9 +47,11 @@ if TYPE_CHECKING:
     from netwright.training.objective import Terms
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'netwright' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), _RENAMED.get(name, name))
 
 

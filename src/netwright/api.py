@@ -72,7 +72,8 @@ def anatomy(
         net = network(net, data, inputs=inputs, outputs=outputs, **settings)
     if data is None and inputs is None:
         raise UsageError(say("anatomy wants data, or inputs=(channels, height, width)"))
-    return measure(net, data.inputs if data is not None else inputs_of(inputs))
+    name = getattr(net, "catalogue_table", {}).get("name", "")
+    return measure(net, data.inputs if data is not None else inputs_of(inputs), name)
 
 
 def steps(

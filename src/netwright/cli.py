@@ -259,6 +259,8 @@ def _run(words: list[str]) -> int:
 
     try:
         words = _global_options(words)
+        if not _somewhere():
+            return _fail(3, say("the current folder does not exist any more; go to another one first"))
         sys.excepthook = sys.__excepthook__ if talk.debug else _defect
         command: Any = typer.main.get_command(app)
         _translate(command)
@@ -278,6 +280,14 @@ def _run(words: list[str]) -> int:
     except SystemExit:  # so click ends when the reader of our output has left
         return 128 + getattr(signal, "SIGPIPE", 13)
     return 0
+
+
+def _somewhere() -> bool:
+    """Whether this process stands in a folder that still exists: torch cannot even be imported elsewhere."""
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
 
 
 def _global_options(words: list[str]) -> list[str]:

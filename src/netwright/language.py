@@ -8,6 +8,7 @@ import json
 import os
 from functools import cache
 from importlib.resources import files
+from unicodedata import east_asian_width
 
 LANGUAGES = ("en", "zh")
 _current: str | None = None
@@ -37,6 +38,17 @@ def speak(name: str | None) -> None:
     if name is not None and name not in LANGUAGES:
         raise ValueError(f"language {name!r} is not known; it is one of: {', '.join(LANGUAGES)}")
     _current = name
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: a Chinese character takes two."""
+    return sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """`text` filled up with blanks to `width` columns, on its right side, or on its left with `right`."""
+    blanks = " " * (width - columns(text))
+    return blanks + text if right else text + blanks
 
 
 @cache

@@ -151,6 +151,8 @@ class Recipe:
 
     def set(self, key: str, value: Any, where: str = "recipe") -> "Recipe":
         """This recipe with one dotted setting changed; unknown names are refused with the nearest right one."""
+        if isinstance(value, str) and not value.isascii() and not _is_text(value):
+            raise UsageError(say("{where}: {name} = {value!r} is no UTF-8 text", where=where, name=key, value=value))
         if key == "seed":
             seed = Setting("seed", (int,), 0, Range(0, 2**62)).check(value, where)
             return Recipe(seed, self.tables)
@@ -247,6 +249,15 @@ def schema() -> dict[str, Any]:
         "properties": properties,
         "additionalProperties": False,
     }
+
+
+def _is_text(value: str) -> bool:
+    """Whether a file can hold it: names of files may be bytes that are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

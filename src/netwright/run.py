@@ -137,7 +137,7 @@ def train(
     for text in require:
         Condition.parse(text, dataset.task, "--require")
     model = module if module is not None else build(recipe, dataset.inputs, dataset.outputs)
-    sizes = anatomy(model, dataset.inputs)
+    sizes = anatomy(model, dataset.inputs, recipe.table("network")["name"])
     where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"])
     recipe = recipe.updated({"training": where.settings()}, say("arguments"))
     folder = RunFolder.create(out, dataset.name, recipe.table("network")["name"])
@@ -167,7 +167,7 @@ def _new_job(
     run_id = uuid.uuid4().hex
     replace_bytes(folder.path / "recipe.toml", recipe.text().encode())
     folder.write("data.json", dataset.record())
-    folder.write("anatomy.json", anatomy(model, dataset.inputs).to_json())
+    folder.write("anatomy.json", anatomy(model, dataset.inputs, recipe.table("network")["name"]).to_json())
     facts: dict[str, Any] = {
         "id": run_id,
         "state": "running",

@@ -117,6 +117,10 @@ class RunFolder:
         if out is not None:
             path = Path(out)
             try:
+                str(path).encode()  # the records name it
+            except UnicodeEncodeError:
+                raise RunError(say("run folder {path!r}: its name is no UTF-8 text", path=str(path))) from None
+            try:
                 path.mkdir(parents=True, exist_ok=True)
                 if any(path.iterdir()):
                     raise RunError(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import netwright as nw
 from netwright.data.splits import folds, split
-from netwright.errors import DataError
+from netwright.errors import DataError, UsageError
 
 
 def counts(found):
@@ -140,7 +140,7 @@ def test_folds_are_disjoint_cover_all_and_are_even(length, count, grouped, seed)
     groups = np.array([f"g{value % 7}" for value in range(200)], object)
     units = len(set(groups[positions])) if grouped else length
     if count > units:
-        with pytest.raises(DataError, match=f"folds = {count}; it lies between 2 and {units} here"):
+        with pytest.raises(UsageError, match=f"folds = {count}; it lies between 2 and {units} here"):
             folds(positions, count, labels, groups if grouped else None, seed)
         return
     parts = folds(positions, count, labels, groups if grouped else None, seed)

@@ -114,7 +114,7 @@ def test_numbers_come_back_from_the_scale(values):
     spread = max(values) - min(values)
     apart = np.abs(targets.decode(encoded).numpy() - values).max()
     assert apart <= 1e-5 * max(spread, 1e-9 * max(map(abs, values)) + 1e-300)
-    if spread > 1e-6 * max(map(abs, values)):
+    if spread > 1e-6 * max(map(abs, values)) and spread > 1e-100:
         standard = (np.array(values) - np.mean(values)) / np.std(values)
         np.testing.assert_allclose(encoded[:, 0].numpy(), standard, rtol=1e-4, atol=1e-4)
 
@@ -124,6 +124,14 @@ def test_a_constant_target_keeps_its_scale():
     targets = fitted(np.full(10, 0.1), "regress")
     assert (targets.mean, targets.scale) == (0.1, 1.0)
     assert targets.encode([0.1, 1.1]).flatten().tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_tiny_and_huge_targets_have_a_scale(size):
+    values = np.array([1.0, 2.0, 3.0]) * size
+    targets = fitted(values, "regress")
+    np.testing.assert_allclose(targets.encode(values)[:, 0].numpy(), [-1.2247449, 0, 1.2247449], atol=1e-6)
+    np.testing.assert_allclose(targets.decode(targets.encode(values)).numpy(), values, rtol=1e-6)
 
 
 def test_the_scale_is_of_the_training_split_alone():

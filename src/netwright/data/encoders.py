@@ -100,6 +100,7 @@ def _statistics(examples: Tensor, axes: tuple[int, ...], normalize: Normalize) -
         high = torch.maximum(high, torch.where(known, numbers, -math.inf).amax(axes))
     apart = total / count.clamp(min=1)
     deviation = (square / count.clamp(min=1) - apart.square()).clamp(min=0).sqrt()
+    deviation = torch.where(square.isfinite(), deviation, high / 2 - low / 2)  # squares beyond 1e308
     shift = shift.squeeze(axes)
     mean = shift + apart
     if normalize == "none":

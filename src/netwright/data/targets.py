@@ -147,7 +147,8 @@ def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
         numbers = np.array([number(value) for value in source.targets[train]])
         if numbers.min() == numbers.max():  # their standard deviation may be a rounding error above 0
             return NumberTargets(float(numbers[0]), 1.0)
-        return NumberTargets(float(numbers.mean()), float(numbers.std()))
+        top = float(np.abs(numbers).max())  # squares of numbers near 1e-300 or 1e300 are no numbers
+        return NumberTargets(float((numbers / top).mean() * top), float((numbers / top).std() * top) or 1.0)
     trained = {class_name(value) for value in source.targets[train]}
     names = {undotted(class_name(value), trained) for value in source.targets if _named(value)}
     if source.classes is not None:

@@ -293,9 +293,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 
 
 def _picture_files(path: Path) -> list[Path]:
-    """The pictures at a path: the file itself, or all below a folder; empty where it is other data."""
+    """The picture, or the folder of pictures, at a path; empty where it is other data."""
     if os.path.isdir(path):
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
+        return [path] if any(file.suffix.lower() in PICTURES for file in path.rglob("*")) else []
     if not os.path.exists(path):
         raise DataError(f"{say('there is no file {path}', path=path)}. {beside(path)}".removesuffix(". "))
     if path.suffix.lower() in PICTURES or path.suffix.lower() in (

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.errors import UsageError
-from netwright.language import say
+from netwright.language import columns, padded, say
 from netwright.measures.counting import facts, kind_of
 from netwright.measures.fields import Fields
 from netwright.networks.shapes import shape_of
@@ -86,10 +86,10 @@ class Anatomy:
             self.receptive_field,
         )
         rows.append(self._cells(total))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        widths = [max(columns(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(
-                _aligned(cell, width, left=place < 3)
+                padded(cell, width, right=place >= 3)
                 for place, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
             for row in rows
@@ -100,7 +100,7 @@ class Anatomy:
             input=_by(self.input),
             count=f"{self.parameters:,}",
         )
-        return "\n".join([title, "", lines[0], *lines[1:-1], "-" * max(map(len, lines)), lines[-1]])
+        return "\n".join([title, "", lines[0], *lines[1:-1], "-" * max(map(columns, lines)), lines[-1]])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{escape(title)}</th>" for title in (*_titles(), say("formula")))
@@ -230,6 +230,3 @@ class _Rows:
 def _by(sizes: list[int] | None) -> str:
     return "x".join(map(str, sizes)) if sizes else "-"
 
-
-def _aligned(cell: str, width: int, *, left: bool) -> str:
-    return cell.ljust(width) if left else cell.rjust(width)

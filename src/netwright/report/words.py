@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from netwright.language import say
+from netwright.language import columns, padded, say
 from netwright.training.progress import duration, number
 
 
@@ -141,9 +141,9 @@ def evaluation_text(found: dict[str, Any]) -> str:
     if found["confusion"] and len(found["classes"]) <= 20:
         lines.append(say("confusion (truth in rows):"))
         width = max([len(str(count)) for row in found["confusion"] for count in row] + [3]) + 1
-        label = max(len(name) for name in found["classes"])
+        label = max(columns(name) for name in found["classes"])
         for name, row in zip(found["classes"], found["confusion"], strict=True):
-            lines.append(f"  {name:>{label}} " + "".join(f"{count:>{width}}" for count in row))
+            lines.append(f"  {padded(name, label, right=True)} " + "".join(f"{count:>{width}}" for count in row))
     return "\n".join(lines)
 
 
