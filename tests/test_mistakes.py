@@ -372,7 +372,7 @@ def test_a_mistake_is_answered_with_the_nearest_right_thing(typed, place, words,
     before = listing(place)
     plain = typed(words)
     answered(plain, code, fragment)
-    found, out, err = typed(words + " --json")
+    found, out, err = typed("--json " + words)
     told = json.loads(out)
     assert (found, err) == (code, plain[2])
     assert list(told) == ["error"]

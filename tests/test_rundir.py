@@ -238,21 +238,21 @@ def test_a_seal_opens_to_what_was_closed_and_to_nothing_else():
 
 def test_the_best_is_verified_against_its_seal(folder):
     folder.seal_best(b"weights", {"epoch": 3, "value": math.nan})
-    assert folder.verified_best() == {"best.safetensors": b"weights", "data.json": b"{}", "recipe.toml": b"seed = 0\n"}
+    assert folder.verified() == {"best.safetensors": b"weights", "data.json": b"{}", "recipe.toml": b"seed = 0\n"}
     assert open_sealed(folder.read_bytes("best.json"))["epoch"] == 3
     for name in rundir.SEALED:
         whole = folder.read_bytes(name)
         for wrong in (whole[:-1], whole + b" ", bytes([whole[0] ^ 1]) + whole[1:]):
             (folder.path / name).write_bytes(wrong)
             with pytest.raises(RunError, match="is damaged"):
-                folder.verified_best()
+                folder.verified()
         (folder.path / name).unlink()
         with pytest.raises(RunError, match="cannot be read"):
-            folder.verified_best()
+            folder.verified()
         (folder.path / name).write_bytes(whole)
     (folder.path / "best.json").write_bytes(sealed_json({"sha256": "x"}))
     with pytest.raises(RunError, match=r"best\.json is damaged"):
-        folder.verified_best()
+        folder.verified()
 
 
 # lock ---------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def evaluate(
     task = opened.recipe.table("data")["task"]
     for text in require or []:
         Condition.parse(text, task, "--require")
-    found = evaluate_run(opened, data)
+    found = evaluate_run(opened, data, say_line=note)
     answer(found)
     values = {"loss": found["loss"], **{name: value["value"] for name, value in found["metrics"].items()}}
     apply_gates(require or [], task, values, [], [])

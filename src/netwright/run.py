@@ -26,7 +26,7 @@ from netwright.report import page as html
 from netwright.report.compare import compare_outputs
 from netwright.report.summary import baseline_scores, judgement_json, summarise
 from netwright.report.words import Comparison, Evaluation, report_text
-from netwright.rundir import RunFolder, replace_bytes, sha256
+from netwright.rundir import SEALED, RunFolder, replace_bytes, sha256
 from netwright.training import folds
 from netwright.training.checkpoints import from_bytes, newest
 from netwright.training.forward import Forward
@@ -237,8 +237,10 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
             return _again(folder, data, network, progress, started)
         facts = folder.read("run.json")
         finished = facts.get("state") == "finished" and folder.has("report.json")
-        if finished:
-            folder.verified_best()
+        if folder.has("best.json"):  # a run still going may stand between its weights and their seal
+            folder.verified(SEALED if finished else SEALED[1:])
+            if folder.seal().get("run") != facts.get("id"):
+                raise RunError(say("run folder {path}: {name} is damaged", path=folder.path, name="run.json"))
         checkpoint = newest(folder.path, str(facts.get("id")), _sources(folder), progress.say)
         if finished:
             progress.say(say("{run} is finished; nothing to do", run=path))
@@ -312,9 +314,9 @@ def open_run(path: Path | str, network: nn.Module | None = None) -> Run:
     return Run(RunFolder.open(path), network)
 
 
-def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None) -> Evaluation:
+def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None, say_line: Any = None) -> Evaluation:
     """Metrics with intervals, confusion and baselines on the run's test examples, or on all of `data`
-    (its test set, where it states one), with the run's own preprocessing and classes."""
+    (its test set, where it states one), with the run's own preprocessing and classes. `say_line` hears what was odd."""
     run = run if isinstance(run, Run) else open_run(run)
     predictor = run.predictor()
     if data is None:
@@ -324,7 +326,7 @@ def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None) -> Ev
         loss = predictor.forward.mean_loss(outputs, dataset.target_tensor("test"))
         found, ids = baseline_scores(dataset), dataset.ids("test")
     else:
-        judged, loss, ids = predictor.judge_source(data, targets)
+        judged, loss, ids = predictor.judge_source(data, targets, say_line)
         found = run.report.get("baseline", {})
     return Evaluation(run=str(run.path), loss=loss, baseline=found, **judgement_json(judged, ids))
 

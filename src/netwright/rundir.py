@@ -10,7 +10,7 @@ import math
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -223,13 +223,17 @@ class RunFolder:
         with _written(self.path / "best.json"):
             replace_bytes(self.path / "best.json", sealed_json({**facts, "sha256": hashes}))
 
-    def verified_best(self) -> dict[str, bytes]:
-        """The sealed files' bytes, verified against best.json; any changed byte is refused."""
+    def seal(self) -> dict[str, Any]:
+        """The content of best.json; a changed byte in it is refused."""
         seal = open_sealed(self.read_bytes("best.json"))
         if seal is None or not isinstance(seal.get("sha256"), dict):
             raise RunError(say("run folder {path}: {name} is damaged", path=self.path, name="best.json"))
-        found = {}
-        for name in SEALED:
+        return seal
+
+    def verified(self, names: Sequence[str] = SEALED) -> dict[str, bytes]:
+        """The bytes of sealed files, verified against best.json; any changed byte is refused."""
+        seal, found = self.seal(), {}
+        for name in names:
             found[name] = self.read_bytes(name)
             if seal["sha256"].get(name) != sha256(found[name]):
                 raise RunError(

@@ -176,11 +176,11 @@ def test_every_flipped_byte_of_a_sealed_file_is_found_before_use(small, tmp_path
     shutil.copytree(small.path, run)
     folder = nw.open(run).folder
     path, whole = run / name, (run / name).read_bytes()
-    assert folder.verified_best()
+    assert folder.verified()
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
         with pytest.raises(RunError):
-            folder.verified_best()
+            folder.verified()
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "resume"])
@@ -225,3 +225,19 @@ def test_an_occupied_out_folder_is_refused(tmp_path):
     found = command("train", "iris", "epochs=1", "--out", str(tmp_path), "--json")
     assert found.returncode == 3
     assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "data.json", "run.json"])
+def test_an_unfinished_run_with_a_changed_record_is_refused_not_started_again(whole, tmp_path, name):
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    (run / "report.json").unlink()
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "state": "running"}))
+    text = (run / name).read_text()
+    changed = text.replace(facts["id"], facts["id"][::-1]) if name == "run.json" else text.replace("1", "2", 1)
+    assert changed != text
+    (run / name).write_text(changed)
+    found = command("resume", str(run))
+    assert found.returncode == 3
+    assert f"{name} is damaged" in found.stderr

@@ -149,6 +149,11 @@ def _from_memory(data: Any, targets: Any, general: Mapping[str, Any], special: M
         if targets is not None:
             raise UsageError(say("a data frame names its target column: target='price'"))
         return from_frame(data, target=str(general["target"]), group=str(general["group"]))
+    for name in ("target", "group"):
+        if general[name]:
+            text = say("data.{name} = {value!r} names a column, and {path} has none to choose ({reader})",
+                       name=name, value=general[name], path="data", reader="arrays")  # fmt: skip
+            raise UsageError(text)
     return from_arrays(data, targets, **_special(settings_of(from_arrays), special, "arrays"))
 
 

@@ -74,7 +74,7 @@ class Predictor:
     @classmethod
     def open(cls, folder: RunFolder, network: nn.Module | None = None) -> "Predictor":
         """Load the best weights and the preprocessing of a run; a changed byte anywhere is refused."""
-        files = folder.verified_best()
+        files = folder.verified()
         record = json.loads(files["data.json"])
         recipe = Recipe.parse(files["recipe.toml"].decode(), str(folder.path)).check()
         where = launch({**recipe.table("training"), "device": "auto"})
@@ -205,7 +205,8 @@ class Predictor:
             if pictures:
                 return self._encode_pictures(pictures, report)
         if self.kind == "table" and isinstance(path, Path):
-            source = unlabelled(open_tree(path), header=self.settings["header"], encoding=self.settings["encoding"])
+            form = {name: self.settings.get(name, "auto") for name in ("header", "encoding")}
+            source = unlabelled(open_tree(path), **form)
             remarks = [*source.problems, *self.encoder.remarks(source.examples)]
         else:
             source, remarks = self._source(path), []
@@ -230,10 +231,10 @@ class Predictor:
         """New examples of this run's kind; the target column may be missing."""
         known = {name: value for name, value in self.settings.items() if name in DATA}
         special = {name: value for name, value in self.settings.items() if name not in DATA}
-        if self.reader == "image_folder":
-            special |= {"size": self.encoder.shape[1:], "channels": self.encoder.shape[0]}
         if "embedded" in (self.reader, "embedded" if path in EMBEDDED else "") and path != self.settings["path"]:
             special = {}  # they describe another set
+        if self.kind == "image" and path not in EMBEDDED and self.encoder.shape[0] in (1, 3):
+            special |= {"size": self.encoder.shape[1:], "channels": self.encoder.shape[0]}
         if self.kind != "table" and ending(str(path)):
             text = say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
                        path=path, found=say("table"), reader="table", wanted=say(self.kind))  # fmt: skip
@@ -270,15 +271,23 @@ class Predictor:
         classes = self.targets.classes if isinstance(self.targets, ClassTargets) else []
         return judge(self.targets.task, truth, self.forward.predictions(outputs), classes)
 
-    def judge_source(self, data: Any, targets: Any = None) -> tuple[Judgement, float, list[str]]:
-        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none."""
+    def judge_source(
+        self, data: Any, targets: Any = None, say_line: Callable[[str], None] | None = None
+    ) -> tuple[Judgement, float, list[str]]:
+        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none.
+
+        `say_line` hears what was odd about the data.
+        """
         source = self._labelled(data, targets)
+        for problem in source.problems if say_line else []:
+            assert say_line is not None
+            say_line(f"{problem.where}: {problem.what} -> {problem.action}")
         if source.targets is None:
             raise DataError(say("{name} holds no targets to evaluate against", name=source.name))
         positions = source.given.get("test", np.arange(len(source.targets)))
         raw = source.targets[positions]
-        encoded = self.targets.encode(raw)
-        outputs = self.forward.outputs(self.encoder.encode(source.examples.take(positions)))
+        inputs = self.encoder.encode(source.examples.take(positions))  # first: columns that lack say more than a target
+        encoded, outputs = self.targets.encode(raw), self.forward.outputs(inputs)
         truth = (
             encoded.numpy() if isinstance(self.targets, ClassTargets) else np.array([as_number(value) for value in raw])
         )

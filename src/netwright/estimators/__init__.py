@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from netwright.catalogue import LOSSES, NETWORKS
+from netwright.catalogue import LOSSES
 from netwright.errors import DataError, UsageError, hint
 from netwright.estimators.net import Net, network_facts, plain
 from netwright.estimators.rows import Scaling
@@ -32,9 +32,7 @@ def _has_probabilities(estimator: "NetClassifier") -> bool:
     """Whether the loss has a link to probabilities; hinge and perceptron have none."""
     loss = estimator.loss.get("name", "auto") if isinstance(estimator.loss, Mapping) else estimator.loss
     if isinstance(loss, str) and loss == "auto":
-        network = estimator.network
-        known = not isinstance(network, str) or network in NETWORKS
-        loss = (network_facts(network) if known else {}).get("loss", "cross_entropy")
+        loss = network_facts(estimator.network).get("loss", "cross_entropy")
     return not isinstance(loss, str) or loss not in LOSSES or LOSSES[loss].facts["link"] != "identity"
 
 
@@ -47,7 +45,7 @@ class NetClassifier(ClassifierMixin, Net):
     input_shape: how to read a row: `(steps, features)` or `(channels, height, width)`. None: as a vector.
     loss: a name or table of the catalogue; "auto": the network's own, else cross_entropy (mse for numbers).
     optimizer: a name or table; "auto": the network's own; on vectors AdamW with rate 0.005 and, for networks by
-        name, weight decay 1 (above 2,000 rows 2000 / rows); on pictures and sequences Adam.
+        name, weight decay 2000 / rows, at most 2; on pictures and sequences Adam.
     lr, weight_decay: the optimizer's settings of those names. None: its defaults.
     schedule: a name or table; "linear": the rate falls in a straight line to 0 over `fit`.
     epochs: passes over the rows; "auto": about 1,500 updates, in 10 to 300 epochs.
@@ -201,8 +199,7 @@ class NetClassifier(ClassifierMixin, Net):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        known = not isinstance(self.network, str) or self.network in NETWORKS
-        tags.classifier_tags.multi_class = not known or network_facts(self.network).get("classes") != 2
+        tags.classifier_tags.multi_class = network_facts(self.network).get("classes") != 2
         return tags
 
 

@@ -21,7 +21,7 @@ from netwright.randomness import seed_of
 from netwright.recipe import Recipe
 from netwright.training.forward import evaluating
 from netwright.training.launch import launch
-from netwright.training.loop import steps
+from netwright.training.loop import NonFinite, steps
 from netwright.training.plan import FULL_BATCH, build, head
 from netwright.training.state import State
 
@@ -29,10 +29,10 @@ BATCH = 64
 """Rows of a mini-batch by default, in tables of more than `FULL_BATCH` rows."""
 UPDATES = 1500
 """About so many updates a training makes by default, within 10 to 300 epochs."""
-LR, DECAY_ROWS = 5e-3, 2000
-"""AdamW for vectors: this rate, and weight decay 1 up to so many rows, then DECAY_ROWS / rows. Measured by
-cross-validation over 14 tables of 120 to 60,000 rows (iris, wine, digits, diabetes, MNIST, noisy and clean synthetic
-ones): no decay loses 1 to 4 points on the small noisy ones, decay 1 loses 7 on the large clean ones."""
+LR, DECAY_ROWS, MOST_DECAY = 5e-3, 2000, 2.0
+"""AdamW for vectors: this rate, and weight decay DECAY_ROWS / rows, at most MOST_DECAY. Cross-validated on 14 tables of
+120 to 60,000 rows (iris, wine, digits, diabetes, MNIST, noisy and clean synthetic ones): without decay the small noisy
+ones lose 1 to 9 points, and decay 1 costs large clean ones up to 7."""
 CHUNK = 4096
 """Rows that go through the network at once when predicting."""
 Auto = Literal["auto"]
@@ -99,7 +99,7 @@ class Net(BaseEstimator):
         """Train a new network. `X`: (rows, features) numbers, an array or a data frame; `y`: one target a row.
 
         `sample_weight`: a number >= 0 for each row; 0 is as if the row were not there, 3 as if it were there 3 times.
-        Errors: DataError for data, UsageError for parameters (both are ValueErrors), NonFinite where it diverges.
+        Errors: DataError for data, UsageError for parameters and where training diverges (both are ValueErrors).
         """
         simple = self._simple()
         X, y, weights = self._read(X, y, sample_weight, reset=True)
@@ -242,7 +242,7 @@ class Net(BaseEstimator):
         if epochs == "auto":
             epochs = min(300, max(10, round(UPDATES / rows.per_epoch)))
         model = self.network_.to(device)
-        optimizers = self._optimizers(model, count)
+        optimizers = self._optimizers(model, count if fresh else 0)
         plan = chosen(SCHEDULES, schedule, "linear")
         state = State(
             model=model, optimizers=optimizers, seed=self._seed, device=device,
@@ -255,6 +255,9 @@ class Net(BaseEstimator):
                 for step in steps(state, rows, self.n_iter_ + epochs):  # type: ignore[arg-type]
                     if step.epoch_done:
                         self._note(step.epoch + 1, state.take_mean("epoch"), simple["verbose"])
+        except NonFinite as error:
+            text = say("a smaller lr, standardize=True or rows without giant numbers may cure it")
+            raise UsageError(f"{type(self).__name__}: {error}; {text}") from None
         finally:
             self.n_iter_, self._steps = state.epoch, state.step
             self.network_ = model.to("cpu").eval()  # so that a fitted estimator can be pickled and used anywhere
@@ -284,7 +287,7 @@ class Net(BaseEstimator):
         return Rows(self._encoded(X).to(device), targets, scaled, picks, int(size), self._seed), count
 
     def _optimizers(self, model: nn.Module, rows: int) -> dict[str, Optimizer]:
-        """The optimizers by name, with the moments of the `partial_fit` before."""
+        """The optimizers by name, with the moments of the `partial_fit` before; `rows` is 0 where more will come."""
         own = getattr(model, "optimizers", None)
         if own is not None:
             found = own()
@@ -304,8 +307,8 @@ class Net(BaseEstimator):
         if isinstance(self.optimizer, str) and self.optimizer == "auto" and usual == "adam" and len(self._shape) == 1:
             usual = "adamw"
             lr = LR if lr is None else lr
-            if isinstance(self.network, (str, Mapping)):  # a module of one's own may hold trained weights
-                decay = min(1.0, DECAY_ROWS / rows) if decay is None else decay
+            if rows and decay is None and isinstance(self.network, (str, Mapping)):
+                decay = min(MOST_DECAY, DECAY_ROWS / rows)  # not for a module of one's own: it may hold trained weights
         return chosen(OPTIMIZERS, self.optimizer, usual, lr=lr, weight_decay=decay)
 
     # outputs -------------------------------------------------------------------------------------------------
@@ -358,9 +361,9 @@ def settings(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def network_facts(network: Any) -> dict[str, Any]:
-    """What the catalogue says about a network by name; nothing about a module of one's own."""
+    """What the catalogue says about a network by name; nothing about others and about modules of one's own."""
     name = network.get("name", "mlp") if isinstance(network, Mapping) else network
-    return NETWORKS[name].facts if isinstance(name, str) else {}
+    return NETWORKS[name].facts if isinstance(name, str) and name in NETWORKS else {}
 
 
 def match(loss: str, task: str) -> None:

@@ -212,7 +212,7 @@ class Keeper:
         still = [name for name in names if self.state.step and torch.equal(final[name], initial[name])]
         weights = self.best_weights
         if self.job.folder is not None:
-            weights = from_bytes(self.job.folder.verified_best()["best.safetensors"])
+            weights = from_bytes(self.job.folder.verified()["best.safetensors"])
         speed = median(self.speeds[1:] or self.speeds) if self.speeds else None
         return Outcome(
             self.best, self.state.epoch, self.state.step, self.seconds, speed, self.train_loss,
