@@ -111,7 +111,7 @@ def evaluate(
     from netwright.training.stopping import Condition
 
     opened = open_run(run)
-    task = opened.recipe.table("data")["task"]
+    task = opened.folder.read("data.json")["task"]
     for text in require or []:
         Condition.parse(text, task, "--require")
     found = evaluate_run(opened, data, say_line=note)

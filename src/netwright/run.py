@@ -30,7 +30,7 @@ from netwright.rundir import SEALED, RunFolder, replace_bytes, sha256
 from netwright.training import folds
 from netwright.training.checkpoints import from_bytes, newest
 from netwright.training.forward import Forward
-from netwright.training.job import Job, check
+from netwright.training.job import Job, check, stored_recipe
 from netwright.training.keeper import truths
 from netwright.training.launch import Launch, differences, environment, launch
 from netwright.training.plan import build, from_catalogue, resolve, settings
@@ -55,9 +55,7 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe.parse(
-            self.folder.read_bytes("recipe.toml").decode("utf-8", "replace"), str(self.path / "recipe.toml")
-        )
+        return stored_recipe(self.folder)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -245,7 +243,7 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
         if finished:
             progress.say(say("{run} is finished; nothing to do", run=path))
             return Run(folder, network)
-        recipe = Recipe.parse(folder.read_bytes("recipe.toml").decode("utf-8", "replace"), str(path)).check()
+        recipe = stored_recipe(folder)
         dataset = _read_again(folder, recipe, data)
         where = launch(
             recipe.table("training") | {"threads": facts["environment"]["threads"], "device": _device(facts)}
@@ -273,7 +271,7 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
 
 def _again(folder: RunFolder, data: Any, network: nn.Module | None, progress: Progress, started: float) -> Run:
     """Start a run from its recipe alone."""
-    recipe = Recipe.read(folder.path / "recipe.toml").check()
+    recipe = stored_recipe(folder)
     table = recipe.table("data")
     path = table.pop("path")
     dataset = data if isinstance(data, Dataset) else read(path if data is None else data, **table)
@@ -375,12 +373,13 @@ def write_report(run: Run) -> Path:
     for mistake in mistakes:
         mistake["picture"] = _picture(dataset, mistake["position"]) if dataset is not None else None
     content = {
-        "name": folder.path.name, "run": folder.read("run.json"), "recipe": folder.read_bytes("recipe.toml").decode(),
+        "name": folder.path.name, "run": folder.read("run.json"),
+        "recipe": folder.read_bytes("recipe.toml").decode("utf-8", "replace"),
         "report": {**report, "mistakes": mistakes}, "curves": folder.rows(),
         "anatomy": folder.read("anatomy.json"), "data": folder.read("data.json"),
     }  # fmt: skip
     path = folder.path / "report.html"
-    path.write_text(html.page(content), encoding="utf-8")
+    replace_bytes(path, html.page(content).encode())
     return path
 
 

@@ -22,6 +22,14 @@ from netwright.language import say
 SEALED = ("best.safetensors", "data.json", "recipe.toml")
 """What best.json vouches for; predict, evaluate and resume verify them before use."""
 
+RECORDS: dict[str, dict[str, type]] = {
+    "run.json": {"id": str, "state": str, "environment": dict},
+    "data.json": {"task": str, "fingerprint": str, "test_fingerprint": str, "settings": dict},
+    "report.json": {"task": str, "network": str, "test": dict, "validation": dict, "baseline": dict, "findings": list,
+                    "notes": list, "mistakes": list, "metrics": dict},
+}  # fmt: skip
+"""What a record must hold to be one."""
+
 
 def finite(value: Any) -> Any:
     """`value` ready for strict JSON: NaN and infinities become null, all the way down."""
@@ -177,9 +185,13 @@ class RunFolder:
     def read(self, name: str) -> Any:
         """A JSON record; a missing or damaged one is refused by name."""
         try:
-            return json.loads(self.read_bytes(name))
+            found = json.loads(self.read_bytes(name))
         except (ValueError, RecursionError):
-            raise RunError(say("run folder {path}: {name} is damaged", path=self.path, name=name)) from None
+            found = None
+        wanted = RECORDS.get(name, {})
+        if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in wanted.items()):
+            raise RunError(say("run folder {path}: {name} is damaged", path=self.path, name=name))
+        return found
 
     def has(self, name: str) -> bool:
         """Whether a record is there."""

@@ -114,7 +114,7 @@ class NetClassifier(ClassifierMixin, Net):
             self._wanted = None
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, dtype=np.float64, reset=reset)
+        X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=reset)
         check_classification_targets(y)
         return X, y
 
@@ -218,7 +218,8 @@ class NetRegressor(RegressorMixin, Net):
         return self._partial(X, y, sample_weight, first=not hasattr(self, "network_"))
 
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, dtype=np.float64, reset=reset, multi_output=True, y_numeric=True)
+        rules = {"dtype": np.float64, "order": "C", "multi_output": True, "y_numeric": True}
+        X, y = validate_data(self, X, y, reset=reset, **rules)
         columns = 1 if y.ndim == 1 else y.shape[1]
         if not reset and columns != self._outputs["count"]:
             raise DataError(say("y has {found} columns; the network predicts {count}",

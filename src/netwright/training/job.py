@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from netwright.catalogue import LOSSES, OPTIMIZERS, SCHEDULES
 from netwright.data.batches import Augment, Batches
 from netwright.data.dataset import Dataset
-from netwright.errors import UsageError
+from netwright.errors import RunError, UsageError
 from netwright.language import say
 from netwright.parts.augmentations import read_augment
 from netwright.recipe import Recipe
@@ -46,6 +46,18 @@ class Job:
     @property
     def training(self) -> dict[str, Any]:
         return self.recipe.table("training")
+
+
+def stored_recipe(folder: RunFolder) -> Recipe:
+    """A run's recipe, checked; one that is none is damage to the run folder."""
+    damage = say("run folder {path}: {name} is damaged", path=folder.path, name="recipe.toml")
+    try:
+        recipe = Recipe.parse(folder.read_bytes("recipe.toml").decode("utf-8", "replace"), "recipe.toml").check()
+    except UsageError as error:
+        raise RunError(f"{damage}: {error}") from None
+    if "path" not in recipe.table("data") or "name" not in recipe.table("network"):
+        raise RunError(damage)
+    return recipe
 
 
 def check(recipe: Recipe, dataset: Dataset) -> None:

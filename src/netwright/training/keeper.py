@@ -139,9 +139,7 @@ class Keeper:
             self.stopped = "until"
         elif 0 < self.job.training["stop_after"] <= self.best.stale:
             self.stopped = "patience"
-        self.procedure.epoch(
-            step.epoch + 1, {**self.validation, "train_loss": self.train_loss}, self.stopped == "until"
-        )
+        self.procedure.epoch(step.epoch + 1, {**self.validation, "train_loss": self.train_loss}, self.stopped)
         return bool(self.stopped)
 
     def validate(self) -> dict[str, Any]:

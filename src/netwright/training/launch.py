@@ -52,7 +52,7 @@ def launch(training: dict[str, Any], work: float = float("inf")) -> Launch:
         threads, why_threads = int(training["threads"]), say("as asked")
     precision, why_precision = _precision(training["precision"], device)
     why = say(
-        "device {device} ({why_device}), {threads} threads ({why_threads}), {precision} ({why_precision})",
+        "device {device} ({why_device}), threads {threads} ({why_threads}), {precision} ({why_precision})",
         device=device, why_device=why_device, threads=threads, why_threads=why_threads,
         precision=precision, why_precision=why_precision,
     )  # fmt: skip

@@ -31,7 +31,7 @@ class Procedure:
         )
         self._say(2, say("random first weights, target {target}, learning rate {rate}", target=self.until, rate=rate))
 
-    def epoch(self, epoch: int, values: dict[str, Any], met: bool) -> None:
+    def epoch(self, epoch: int, values: dict[str, Any], stopped: str) -> None:
         if self.until is None:
             return
         self._say(3, say("epoch {epoch}: every example was presented with its target", epoch=epoch))
@@ -40,7 +40,8 @@ class Procedure:
         self._say(6, say("adjustments of weights and thresholds follow from them"))
         self._say(7, say("adjustments were applied after each batch"))
         found = number(values.get(self.until.metric))
-        verdict = say("met") if met else say("not met, back to 3")
+        ends = bool(stopped) or epoch >= self.job.training["epochs"]
+        verdict = say("met") if stopped == "until" else say("not met") if ends else say("not met, back to 3")
         self._say(
             8,
             say(
@@ -51,7 +52,7 @@ class Procedure:
                 verdict=verdict,
             ),
         )
-        if met:
+        if ends:
             self._say(9, say("weights and thresholds are saved; netwright resume continues from them"))
 
     def _say(self, step: int, text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from netwright.data.source import Problem
-from netwright.language import say
+from netwright.language import columns, say
 
 EVERY_S = 0.25
 LINES = 20
@@ -57,9 +57,12 @@ class Progress:
             say("{time} left", time=duration(left)),
         ]
         width = shutil.get_terminal_size().columns - 1
-        while len("  ".join(part for part in parts if part)) > width and len(parts) > 2:
+        while columns("  ".join(part for part in parts if part)) > width and len(parts) > 2:
             del parts[1 if parts[1].startswith(("━", "─")) else -2]  # a narrow window loses the bar first
-        self.stream.write("\r\x1b[K" + "  ".join(part for part in parts if part)[:width])
+        line = "  ".join(part for part in parts if part)
+        while line and columns(line) > width:
+            line = line[:-1]
+        self.stream.write("\r\x1b[K" + line)
         self.stream.flush()
         self._drawn = True
 

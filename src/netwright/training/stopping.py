@@ -46,7 +46,7 @@ class Condition:
         return value >= self.limit if self.sign == ">=" else value <= self.limit
 
     def __str__(self) -> str:
-        return f"{self.metric}{self.sign}{self.limit:g}"
+        return f"{self.metric}{self.sign}{self.limit:.15g}"
 
 
 @dataclass

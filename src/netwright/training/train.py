@@ -21,7 +21,8 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Outcome:
         keeper.save()
     with torch.random.fork_rng(devices=[]), watching() as watch:
         if not keeper.stopped:
-            keeper.procedure.begin()
+            if checkpoint is None:
+                keeper.procedure.begin()
             _train(job, keeper, watch)
     job.progress.done()
     return keeper.outcome(initial)
