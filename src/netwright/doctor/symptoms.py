@@ -39,6 +39,8 @@ class Trace:
     non_finite: dict[str, Any] | None
     steps: int
     recipe: dict[str, Any]
+    stopped: str = "non-finite"
+    """Why the training ended."""
 
 
 @FAULTS.add("D10", source="doctor catalogue D10")
@@ -65,7 +67,9 @@ def non_finite_numbers(trace: Trace) -> Finding | None:
         say("non-finite numbers"),
         say("{where} at step {step}", where=say(found["where"]), step=found["step"]),
         evidence,
-        say("training stopped there; the weights kept are those of the best epoch before"),
+        say("training stopped there; the weights kept are those of the best epoch before")
+        if trace.stopped == "non-finite"
+        else say("these examples have no prediction, and the metrics no value"),
         remedies,
     )
 
@@ -89,7 +93,8 @@ def not_below_constant(trace: Trace, *, margin: Annotated[float, Range(0, 1)] = 
     """The training loss never fell below that of the best constant prediction."""
     bar = trace.loss_scale * (1 - margin)
     if (
-        not 1e-9 < trace.loss_scale < math.inf  # below a constant that costs nothing there is no room
+        trace.non_finite is not None  # that says enough
+        or not 1e-9 < trace.loss_scale < math.inf  # below a constant that costs nothing there is no room
         or not math.isfinite(trace.lowest_train_loss)
         or trace.lowest_train_loss < bar
     ):

@@ -1,6 +1,7 @@
 """report.json: how good the finished network is, beside honest baselines, and what was found."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from netwright.catalogue import LOSSES, METRICS
 from netwright.data.dataset import Dataset
 from netwright.doctor.symptoms import Trace, examine
+from netwright.language import say
 from netwright.randomness import permutation
 from netwright.report.baselines import baselines
 from netwright.report.judge import Judgement, judge
@@ -32,7 +34,10 @@ def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, A
     scores = {name: _scores(forward, dataset, name, outputs[name], predictions[name]) for name in outputs}
     scores["test"] |= {name: found["value"] for name, found in judged.metrics.items()}
     found_baselines = baseline_scores(dataset)
-    findings, notes = examine(_trace(job, forward, outcome, scores["validation"], judged))
+    trace = _trace(job, forward, outcome, scores["validation"], judged)
+    if trace.non_finite is None and judged.not_finite:
+        trace = replace(trace, non_finite=_untestable(dataset, outputs["test"], outcome))
+    findings, notes = examine(trace)
     report = {
         "task": dataset.task,
         "network": job.recipe.table("network")["name"],
@@ -51,6 +56,14 @@ def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, A
         **judgement_json(judged, dataset.ids("test")),
     }
     return report, predictions["test"]
+
+
+def _untestable(dataset: Dataset, outputs: torch.Tensor, outcome: Outcome) -> dict[str, Any]:
+    """Test examples for which the finished network gives no finite answer."""
+    broken = (~outputs.isfinite().all(1)).nonzero().flatten().tolist()
+    ids = dataset.ids("test")
+    examples = [ids[place] for place in broken]
+    return {"where": say("test output"), "step": outcome.steps, "epoch": outcome.best.epoch, "examples": examples}
 
 
 def judgement_json(judged: Judgement, ids: list[str]) -> dict[str, Any]:
@@ -109,6 +122,7 @@ def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, A
         {name: seen}, validation, counts.tolist(), dataset.classes, recalls, outcome.still,
         [label for label, parameter in model.named_parameters() if not parameter.requires_grad],
         outcome.non_finite, outcome.steps, {table: job.recipe.table(table) for table in job.recipe.tables},
+        outcome.stopped,
     )  # fmt: skip
 
 

@@ -135,12 +135,27 @@ class Keeper:
         self.job.progress.epoch(row, self.job.training["epochs"], is_best)
         self.epoch_at = self.logged_at = time.monotonic()
         self.epoch_examples = self.logged = 0
-        if self.until and self.until.met({**self.validation, "train_loss": self.train_loss}):
+        if not math.isfinite(self.validation.get("loss", 0.0)):
+            self._not_finite(step)
+        elif self.until and self.until.met({**self.validation, "train_loss": self.train_loss}):
             self.stopped = "until"
         elif 0 < self.job.training["stop_after"] <= self.best.stale:
             self.stopped = "patience"
         self.procedure.epoch(step.epoch + 1, {**self.validation, "train_loss": self.train_loss}, self.stopped)
         return bool(self.stopped)
+
+    def _not_finite(self, step: Step) -> None:
+        """Stop where validation is no longer finite (rule P15): no epoch after it could be the best."""
+        dataset, where = self.job.dataset, say("validation loss")
+        outputs = self.forward.split_outputs(dataset, "validation")
+        broken = (~outputs.isfinite().all(1)).nonzero().flatten().tolist()
+        ids = dataset.ids("validation")
+        examples = [ids[place] for place in broken] or ids
+        self.stopped = "non-finite"
+        self.non_finite = {"where": where, "step": step.number, "epoch": step.epoch + 1, "examples": examples}
+        text = say("the {where} is not finite at step {step} (epoch {epoch})",
+                   where=where, step=step.number, epoch=step.epoch + 1)  # fmt: skip
+        self.job.progress.say(text)
 
     def validate(self) -> dict[str, Any]:
         """Loss and first metrics on the validation split; empty where there is none."""
