@@ -8,7 +8,6 @@
 Names are resolved on first use: importing this package loads no torch, numpy or pandas.
 """
 
-
 __version__ = "0.1.0"
 
 _HOMES = {

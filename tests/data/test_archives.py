@@ -13,7 +13,8 @@ import zlib
 import pytest
 
 from netwright.data.files import archives
-from netwright.data.files.tree import FileTree, open_tree
+from netwright.data.files.opening import open_tree
+from netwright.data.files.tree import FileTree
 from netwright.errors import DataError
 
 FILES = {"top/a/1.txt": b"one", "top/a/2.bin": bytes(range(256)) * 40, "top/b/empty": b"", "top/b/é.txt": b"accent"}

@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from netwright.data.files.tree import open_tree
+from netwright.data.files.opening import open_tree
 from netwright.data.readers.arrays import arrays, from_arrays, recognises
 from netwright.errors import DataError, UsageError
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from netwright.data.files import plain_pickle
-from netwright.data.files.tree import open_tree
+from netwright.data.files.opening import open_tree
 from netwright.data.readers.cifar import cifar, recognises
 from netwright.errors import DataError, UsageError
 

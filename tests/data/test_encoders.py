@@ -216,8 +216,6 @@ def test_examples_decoded_on_demand_give_statistics_of_a_seeded_sample(monkeypat
     assert source.examples.taken == 90
     everything = Source("image", "all", InMemory(x), None, [])
     whole = reading.fit_encoder(everything, train, {"split_seed": 0, "normalize": "auto"})
-        Source("image", "all", InMemory(x), None, []), train, {"split_seed": 0, "normalize": "auto"}
-    )
     assert whole.mean.item() == pytest.approx(x[10:70].double().mean().item(), rel=1e-14)
     assert found[0]["mean"][0] == pytest.approx(whole.mean.item(), rel=0.2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from netwright.data.files.tree import open_tree
+from netwright.data.files.opening import open_tree
 from netwright.data.readers.idx import idx, parse, recognises
 from netwright.errors import DataError, UsageError
 

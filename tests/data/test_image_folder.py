@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from netwright.catalogue import READERS
-from netwright.data.files.tree import SHOWN, open_tree
+from netwright.data.files.opening import open_tree
+from netwright.data.files.tree import SHOWN
 from netwright.data.pictures.decode import decode, fit
 from netwright.data.readers.image_folder import LazyPictures, flat_pictures, image_folder, recognises
 from netwright.data.source import InMemory

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from netwright.data.files.tree import open_tree
+from netwright.data.files.opening import open_tree
 from netwright.data.pictures.decode import Picture, decode, decode_files, fit, in_threads
 from netwright.data.pictures.headers import PIXEL_LIMIT, Broken, examine
 from netwright.errors import DataError

@@ -93,7 +93,7 @@ def test_encoder_problems_are_repeated():
 
 @pytest.mark.shared_data
 def test_real_tables_have_no_leaks(shared_data):
-    from netwright.data.files.tree import open_tree
+    from netwright.data.files.opening import open_tree
     from netwright.data.readers.table import table
 
     for path, target in [

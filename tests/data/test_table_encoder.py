@@ -258,7 +258,7 @@ def test_column_does_not_confuse_true_with_one():
 
 @pytest.mark.shared_data
 def test_adult_and_titanic(shared_data):
-    from netwright.data.files.tree import open_tree
+    from netwright.data.files.opening import open_tree
     from netwright.data.readers.table import table
 
     adult = table(open_tree(shared_data / "adult"), target="column15")

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from netwright.data.files.tree import open_tree
+from netwright.data.files.opening import open_tree
 from netwright.data.readers.table import from_frame, is_table, rows_table, table, unlabelled
 from netwright.data.tables.files import read_table
 from netwright.errors import DataError, UsageError

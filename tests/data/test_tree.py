@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from netwright.data.files import tree as trees
-from netwright.data.files.tree import SHOWN, Entry, FileTree, FolderTree, Tally, hidden, open_tree, printable
+from netwright.data.files.opening import open_tree
+from netwright.data.files.tree import SHOWN, Entry, FileTree, FolderTree, Tally, hidden, printable
 from netwright.errors import DataError
 
 

@@ -14,7 +14,8 @@ from netwright.data import audit
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED, load_embedded
 from netwright.data.encoders import Encoder, NumberEncoder
-from netwright.data.files.tree import Tree, open_tree
+from netwright.data.files.opening import open_tree
+from netwright.data.files.tree import Tree
 from netwright.data.readers.image_folder import flat_pictures
 from netwright.data.source import Examples, InMemory, Problem, Source, Table
 from netwright.data.splits import split

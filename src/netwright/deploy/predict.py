@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.encoders import number_encoder
-from netwright.data.files.tree import open_tree
+from netwright.data.files.opening import open_tree
 from netwright.data.read import load
 from netwright.data.readers.arrays import from_arrays
 from netwright.data.readers.table import from_frame, rows_table, unlabelled
@@ -186,9 +186,7 @@ class Predictor:
             tensor = tensor.flatten(1)
         return tensor[None] if list(tensor.shape) == wanted else tensor
 
-    def _encode_rows(
-        self, rows: list[Any], say_line: Callable[[str], None] | None = None
-    ) -> tuple[Tensor, list[str]]:
+    def _encode_rows(self, rows: list[Any], say_line: Callable[[str], None] | None = None) -> tuple[Tensor, list[str]]:
         names = [say("row {number}", number=number) for number in range(1, len(rows) + 1)]
         if self.kind == "table":
             table = rows_table(rows, self.encoder.columns)

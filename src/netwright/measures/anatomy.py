@@ -229,4 +229,3 @@ class _Rows:
 
 def _by(sizes: list[int] | None) -> str:
     return "x".join(map(str, sizes)) if sizes else "-"
-

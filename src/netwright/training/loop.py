@@ -7,6 +7,7 @@ It yields after every step; logging, validation, saving, early stopping and live
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,9 @@ class NonFinite(NetwrightError):
         super().__init__(
             say("the {where} is not finite at step {step} (epoch {epoch})", where=say(where), step=step, epoch=epoch)
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.where, self.step, self.epoch, self.examples)  # so that it crosses processes
 
 
 def steps(state: State, batches: Batches, epochs: int, probes: Sequence[Probe] = ()) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""Archives read in place (rule P5): .tar, .tar.gz and .zip, never extracted; what an archive may hold.
+"""What an archive may hold (rule P5): .tar, .tar.gz and .zip are read in place, never extracted.
 
 One unsafe or damaged member refuses the archive whole: a link, device or sparse entry; a duplicate or
 case-clashing name; a name that is absolute, climbs (`..`) or holds a backslash, drive or NUL; zip entries that
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from netwright.data.files.tree import ENTRY_LIMIT, Entry, RegularFile, Tree, hidden, printable
+from netwright.data.files.tree import ENTRY_LIMIT, Entry, hidden, printable
 from netwright.errors import DataError
 from netwright.language import say
 
@@ -26,39 +26,6 @@ RATIO_FREE = 2**20
 """Bytes that are never held against `RATIO`: small archives of blank files are harmless."""
 NAME_LIMIT, PART_LIMIT = 1024, 255
 """Characters of a member's name, and of each part of it between slashes."""
-
-# Zip containers that are documents of their own kind.
-_DOCUMENTS = {
-    ".npz", ".xlsx", ".docx", ".pptx", ".ods", ".odt", ".odp", ".pt", ".pth", ".ckpt", ".bin", ".keras",
-    ".jar", ".whl", ".apk", ".epub", ".mlmodel", ".ptl", ".pkl",
-}  # fmt: skip
-_OTHERS = {
-    b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!\x1a\x07": "RAR", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"BZh": "bzip2",
-}  # fmt: skip
-
-
-def open_archive(path: Path, file: RegularFile) -> Tree | None:
-    """The archive in `file`, or None when it is none. Errors: DataError for a damaged or unsafe archive."""
-    from netwright.data.files.tars import SpooledTarTree, TarTree, first_block, is_header
-    from netwright.data.files.zips import ZipTree
-
-    head, low = file.at(0, 512), path.name.lower()
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06") and path.suffix.lower() not in _DOCUMENTS:
-        return ZipTree(path, file)
-    if is_header(head) or (low.endswith(".tar") and len(head) == 512 and not any(head)):
-        return TarTree(path, file)
-    gzipped = low.endswith((".tar.gz", ".tgz"))
-    if head[:2] == b"\x1f\x8b" and (gzipped or is_header(first_block(path, file))):
-        return SpooledTarTree(path, file)
-    for magic, kind in _OTHERS.items():
-        if head.startswith(magic) and (kind != "bzip2" or head[4:10] == b"1AY&SY"):
-            raise DataError(
-                say("{path} is a {kind} archive; .tar, .tar.gz and .zip are read", path=printable(str(path)), kind=kind)
-            )
-    if gzipped or low.endswith((".tar", ".zip")):
-        raise damaged(path, say("its content is no tar, tar.gz or zip archive") if head else say("it is empty"))
-    return None
 
 
 def damaged(path: Path, reason: str) -> DataError:

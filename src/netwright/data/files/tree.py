@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from netwright.data.source import Problem
-from netwright.errors import DataError, hint, nearest
+from netwright.errors import DataError, hint
 from netwright.language import say
 
 ENTRY_LIMIT = 2_000_000
@@ -32,7 +32,7 @@ SHOWN = 20
 
 _JUNK = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class RegularFile:
                     break
                 found += piece
         except OSError as error:
-            raise DataError(_unreadable(self.path, error)) from None
+            raise DataError(unreadable(self.path, error)) from None
         return found
 
 
@@ -166,7 +166,7 @@ class FolderTree(Tree):
         try:
             self._root = os.open(path, _FOLDER)
         except OSError as error:
-            raise DataError(_unreadable(path, error)) from None
+            raise DataError(unreadable(path, error)) from None
         self.close_root = weakref.finalize(self, os.close, self._root)
         self.close_root.atexit = False
         self._sizes: dict[str, int] = {}
@@ -228,7 +228,7 @@ class FolderTree(Tree):
         elif stat.S_ISLNK(found.st_mode):
             self.tally.add(printable(name), say("a link"), say("not followed, left out"))
         else:
-            self.tally.add(printable(name), say("no regular file"), say("not opened, left out"), _kind(found.st_mode))
+            self.tally.add(printable(name), say("no regular file"), say("not opened, left out"), kind_of(found.st_mode))
         self._count()
         return False
 
@@ -238,7 +238,7 @@ class FolderTree(Tree):
         try:
             return self._bytes(name, limit)
         except OSError as error:
-            raise DataError(_unreadable(self.path / name, error)) from None
+            raise DataError(unreadable(self.path / name, error)) from None
 
     def _bytes(self, name: str, limit: int) -> bytes:
         *folders, last = name.split("/")
@@ -249,14 +249,14 @@ class FolderTree(Tree):
                 if folder != self._root:
                     os.close(folder)
                 folder = deeper
-            descriptor = os.open(last, _FILE | os.O_NOFOLLOW, dir_fd=folder)
+            descriptor = os.open(last, OPEN_FILE | os.O_NOFOLLOW, dir_fd=folder)
         finally:
             if folder != self._root:
                 os.close(folder)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise OSError(0, _kind(found.st_mode))
+                raise OSError(0, kind_of(found.st_mode))
             return self._content(descriptor, name, found.st_size, limit)
         finally:
             os.close(descriptor)
@@ -311,65 +311,13 @@ class FileTree(Tree):
         self._file.close()
 
 
-def open_tree(path: Path | str, also: Iterable[str] = ()) -> Tree:
-    """The files at `path`: a folder, an archive (.tar .tar.gz .tgz .zip, recognised by its content), or one file.
-
-    Errors: DataError where there is nothing (with the nearest name that exists or is `also` known), where it is
-    neither folder nor regular file, and where an archive is damaged or unsafe.
-    """
-    from netwright.data.files.archives import open_archive
-
-    place = _typed(path)
-    try:
-        mode = os.stat(place).st_mode
-        if stat.S_ISDIR(mode):
-            return FolderTree(place)
-        if not stat.S_ISREG(mode):
-            where = printable(str(path))
-            raise DataError(say("{path} is neither a folder nor a regular file: {kind}", path=where, kind=_kind(mode)))
-        descriptor = os.open(place, _FILE)
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(_nothing_at(place, also)) from None
-    except OSError as error:
-        raise DataError(_unreadable(place, error)) from None
-    file = RegularFile(place, descriptor)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise DataError(say("{path} changed while it was opened", path=printable(str(path))))
-    return open_archive(place, file) or FileTree(place, file)
-
-
-def _typed(path: Path | str) -> Path:
-    if not str(path) or "\0" in str(path):
-        raise DataError(say("{path!r} is no path to data", path=printable(str(path))))
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{printable(str(path))}: {error}") from None
-
-
-def _nothing_at(place: Path, also: Iterable[str]) -> str:
-    """What is missing, and what stands beside it under a similar name."""
-    missing = place
-    while missing.parent != missing and not os.path.lexists(missing.parent):
-        missing = missing.parent
-    text = say("{path} does not exist.", path=printable(str(place)))
-    if os.path.islink(missing):
-        return say("{path} is a link to a place that does not exist.", path=printable(str(missing)))
-    try:
-        with os.scandir(missing.parent) as found:
-            beside = sorted(printable(entry.name) for entry, _ in zip(found, range(10_000), strict=False))
-    except OSError:
-        return text
-    best = nearest(printable(missing.name), [*(name for name in beside if not hidden(name)), *also])
-    near = say("Did you mean {best!r}?", best=best if best in also else str(missing.parent / best)) if best else ""
-    return f"{text} {near}".strip()
-
-
-def _unreadable(path: Path, error: OSError) -> str:
+def unreadable(path: Path, error: OSError) -> str:
+    """Why the operating system does not give a file."""
     return say("{path} cannot be read: {reason}", path=printable(str(path)), reason=error.strerror or str(error))
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """What a thing that is no regular file is."""
     kinds = {
         stat.S_IFIFO: say("a FIFO"), stat.S_IFSOCK: say("a socket"), stat.S_IFLNK: say("a link"),
         stat.S_IFCHR: say("a device"), stat.S_IFBLK: say("a device"), stat.S_IFDIR: say("a folder"),

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from netwright.data.files.tree import Tally, Tree, open_tree, printable
+from netwright.data.files.opening import open_tree
+from netwright.data.files.tree import Tally, Tree, printable
 from netwright.data.pictures.headers import Broken, Header, examine
 from netwright.data.source import Problem
 from netwright.errors import DataError

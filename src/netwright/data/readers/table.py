@@ -10,7 +10,8 @@ from netwright.catalogue import READERS
 from netwright.data.files.tree import Tree
 from netwright.data.source import Problem, Source, Table
 from netwright.data.tables.cells import MISSING_WORDS, typed_text
-from netwright.data.tables.files import ENDINGS, MAX_BYTES, FileTable, as_cells, ending, read_table
+from netwright.data.tables.columns import MAX_BYTES, FileTable, as_cells
+from netwright.data.tables.files import ENDINGS, ending, read_table
 from netwright.data.tables.files import rows_table as rows_table
 from netwright.errors import DataError, hint
 from netwright.language import say

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 MISSING_WORDS = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "NULL", "None"})
-"""Cells of feature columns that say "missing"; `-` is one too, but only in a column of numbers (`table_plans`)."""
+"""Cells of feature columns that say "missing"; `-` is one too, but only in a column of numbers (`plans.py`)."""
 
 
 def text_of(cell: Any) -> str | None:

@@ -4,14 +4,14 @@ import json
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
 from netwright.data.source import Problem, Table
+from netwright.data.tables.columns import MAX_BYTES, MAX_RATIO, FileTable, as_cells
 from netwright.data.tables.text import MAX_CELLS, MAX_COLUMNS, Rows, decode, is_header, parse
 from netwright.errors import DataError
 from netwright.language import say
@@ -19,22 +19,6 @@ from netwright.language import say
 TEXT_ENDINGS = (".csv", ".tsv", ".tab")
 JSON_ENDINGS = (".jsonl", ".ndjson")
 ENDINGS = (*TEXT_ENDINGS, *JSON_ENDINGS, ".parquet")
-MAX_BYTES, MAX_RATIO = 2**30, 200
-"""Limits of one file: bytes, and how many times larger than its gzip it may become (rule P5)."""
-
-
-@dataclass
-class FileTable:
-    """The columns of one file as they stood there: None for an empty cell, rows counted from 1."""
-
-    name: str
-    columns: dict[str, np.ndarray]
-    rows: np.ndarray
-    """The number of each row among the data rows of its file (rows that were left out have numbers too)."""
-    typed: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    looks_headed: bool = False
-    """A first row that is nearly a header was read as data."""
 
 
 def ending(name: str) -> str:
@@ -160,14 +144,6 @@ def _nearly_header(columns: Mapping[str, np.ndarray]) -> bool:
         if cells[0] is not None and rest.present and np.isfinite(numbers(rest.values)).all():
             return True
     return False
-
-
-def as_cells(values: Iterable[Any]) -> np.ndarray:
-    """A one-dimensional object array, whatever the cells are."""
-    listed = list(values)
-    cells = np.empty(len(listed), object)
-    cells[:] = listed
-    return cells
 
 
 class _NotStrict(ValueError):

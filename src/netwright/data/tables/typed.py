@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netwright.data.tables.files import MAX_RATIO, FileTable, as_cells
+from netwright.data.tables.columns import MAX_RATIO, FileTable, as_cells
 from netwright.data.tables.text import MAX_CELLS, MAX_COLUMNS
 from netwright.errors import DataError, MissingError, UsageError
 from netwright.language import say
