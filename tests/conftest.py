@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from netwright.language import speak
+
 DATA = Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -14,6 +16,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("shared_data"):
             item.add_marker(pytest.mark.skip(reason=f"the real data sets are not here: {DATA}"))
+
+
+os.environ["NETWRIGHT_LANG"] = "en"  # what tests quote is English, whatever the machine speaks
+
+
+@pytest.fixture(autouse=True)
+def english():
+    """A test that chose a language, by `--lang` or `speak`, leaves none behind."""
+    speak(None)
+    yield
+    speak(None)
 
 
 @pytest.fixture(scope="session")

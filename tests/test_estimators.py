@@ -301,7 +301,8 @@ def test_a_wrong_parameter_is_refused_at_fit_with_the_right_one(wrong, words, ir
 
 def test_a_class_weight_may_name_a_class_that_a_fold_lacks(iris):
     X, y = iris
-    NetClassifier(class_weight={0: 1, 1: 2, 2: 3}, epochs=1).fit(X[:100], y[:100])
+    found = NetClassifier(class_weight={0: 1, 1: 2, 2: 3}, epochs=1).fit(X[:100], y[:100])
+    assert found.classes_.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -127,20 +127,20 @@ def test_non_finite_numbers_become_null_all_the_way_down():
 
 
 def test_records_are_written_and_read(folder):
-    folder.write("report.json", {"größe": 1.5, "nan": math.nan})
-    assert folder.read("report.json") == {"größe": 1.5, "nan": None}
-    assert "größe" in (folder.path / "report.json").read_text(encoding="utf-8")
+    folder.write("findings.json", {"größe": 1.5, "nan": math.nan})
+    assert folder.read("findings.json") == {"größe": 1.5, "nan": None}
+    assert "größe" in (folder.path / "findings.json").read_text(encoding="utf-8")
     assert [p.name for p in folder.path.iterdir() if p.name.startswith(".")] == []  # no draft stays
     with pytest.raises(RunError, match=r"other\.json cannot be read"):
         folder.read("other.json")
     for wrong in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
-        (folder.path / "report.json").write_bytes(wrong)
-        with pytest.raises(RunError, match=r"report\.json is damaged"):
-            folder.read("report.json")
+        (folder.path / "findings.json").write_bytes(wrong)
+        with pytest.raises(RunError, match=r"findings\.json is damaged"):
+            folder.read("findings.json")
 
 
 def test_a_record_is_replaced_whole_or_not_at_all(folder, monkeypatch):
-    folder.write("report.json", {"old": 1})
+    folder.write("findings.json", {"old": 1})
 
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -148,14 +148,14 @@ def test_a_record_is_replaced_whole_or_not_at_all(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         for write in (
-            lambda: folder.write("report.json", {"new": 2}),
+            lambda: folder.write("findings.json", {"new": 2}),
             lambda: folder.seal_best(b"weights", {}),
             lambda: folder.cut(1),
         ):
             with pytest.raises(RunError, match=r"cannot be written: No space left on device") as caught:
                 write()
             assert caught.value.code == 3
-    assert folder.read("report.json") == {"old": 1}
+    assert folder.read("findings.json") == {"old": 1}
 
 
 def test_replacing_survives_a_reader_and_a_left_over_draft(tmp_path):

@@ -352,6 +352,11 @@ def _pair(first: Run, second: Run) -> dict[str, Any]:
                 second=second.path,
             )
         )
+    classes = [[row["name"] for row in record["classes"]] for record in records]
+    if classes[0] != classes[1]:
+        text = say("{first} tells {a} classes apart, {second} others ({b}); a paired test needs the same",
+                   first=first.path, second=second.path, a=len(classes[0]), b=len(classes[1]))  # fmt: skip
+        raise RunError(text)
     stored = [from_bytes(run.folder.read_bytes("predictions.safetensors")) for run in (first, second)]
     truth = stored[0]["truth"].numpy()
     outputs = [found["predictions"].numpy() for found in stored]

@@ -132,14 +132,13 @@ class Predictor:
             return [
                 {
                     "input": name,
-                    "prediction": classes[int(row.argmax())],
+                    "prediction": classes[int(row.argmax())] if np.isfinite(row).all() else None,
                     "probabilities": dict(zip(classes, row.tolist(), strict=True)),
                 }
                 for name, row in zip(names, outputs, strict=True)
             ]
-        return [
-            {"input": name, "prediction": float(v), "value": float(v)} for name, v in zip(names, outputs, strict=True)
-        ]
+        values = [float(value) if np.isfinite(value) else None for value in outputs]
+        return [{"input": name, "prediction": v, "value": v} for name, v in zip(names, values, strict=True)]
 
     def _encode(self, item: Any, report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
         if isinstance(item, (str, os.PathLike)):
@@ -243,6 +242,9 @@ class Predictor:
                 say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
                     path=path, found=say(source.kind), reader=reader, wanted=say(self.kind))
             )  # fmt: skip
+        if source.kind == "vector" and self.kind == "table":
+            rows = source.examples.take(np.arange(len(source.examples))).tolist()
+            source = replace(source, kind="table", examples=rows_table(rows, self.encoder.columns))
         return source
 
     def _labelled(self, data: Any, targets: Any) -> Source:
