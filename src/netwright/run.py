@@ -1,5 +1,6 @@
 """Verbs on whole runs: train, resume, open, evaluate, compare. A `Run` is a handle on its folder."""
 
+import os
 import subprocess
 import sys
 import time
@@ -303,8 +304,9 @@ def _read_again(folder: RunFolder, recipe: Recipe, data: Any = None) -> Dataset:
 
 def _found_again(path: str, folder: RunFolder) -> str:
     """A relative path counts from the current folder, or else from where the run was started."""
-    there = Path(folder.read("run.json").get("cwd", "")) / path
-    return str(there) if path not in EMBEDDED and not Path(path).expanduser().exists() and there.exists() else path
+    there = os.path.join(str(folder.read("run.json").get("cwd", "")), path)
+    lost = path not in EMBEDDED and not os.path.exists(os.path.expanduser(path))
+    return there if lost and os.path.exists(there) else path
 
 
 def open_run(path: Path | str, network: nn.Module | None = None) -> Run:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.encoders import number_encoder
-from netwright.data.files.opening import open_tree
+from netwright.data.files.opening import open_tree, typed
 from netwright.data.read import load
 from netwright.data.readers.arrays import from_arrays
 from netwright.data.readers.table import from_frame, rows_table, unlabelled
@@ -196,7 +196,7 @@ class Predictor:
         return self.encoder.encode(self._batch(self._numbers(rows))), names
 
     def _encode_path(self, given: str | os.PathLike[str], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
-        path: Path | str = given if isinstance(given, str) and given in EMBEDDED else Path(given).expanduser()
+        path: Path | str = given if isinstance(given, str) and given in EMBEDDED else typed(given)
         if self.kind == "image" and isinstance(path, Path):
             pictures = _picture_files(path)
             if pictures:

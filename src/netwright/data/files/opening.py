@@ -39,7 +39,7 @@ def open_tree(path: Path | str, also: Iterable[str] = ()) -> Tree:
     Errors: DataError where there is nothing (with the nearest name that exists or is `also` known), where it is
     neither folder nor regular file, and where an archive is damaged or unsafe.
     """
-    place = _typed(path)
+    place = typed(path)
     try:
         mode = os.stat(place).st_mode
         if stat.S_ISDIR(mode):
@@ -60,7 +60,8 @@ def open_tree(path: Path | str, also: Iterable[str] = ()) -> Tree:
     return _archive(place, file) or FileTree(place, file)
 
 
-def _typed(path: Path | str) -> Path:
+def typed(path: Path | str) -> Path:
+    """A path as a person typed it, `~` filled in. Errors: DataError where no path can be so called."""
     if not str(path) or "\0" in str(path):
         raise DataError(say("{path!r} is no path to data", path=printable(str(path))))
     try:
