@@ -154,6 +154,21 @@ def test_any_module_is_a_network(data, tmp_path):
         nw.open(run.path, network=Own(9)).predict(X[:1])
 
 
+def test_data_handed_over_again_must_be_the_same_and_read_the_same(data, tmp_path):
+    run = nw.train(data, "softmax", epochs=2, out=tmp_path / "run", quiet=True)
+    facts = run.folder.read("run.json")
+    run.folder.write("run.json", {**facts, "state": "running"})
+    (run.path / "report.json").unlink()
+    with pytest.raises(UsageError, match="hand it over again"):
+        nw.resume(run.path, quiet=True)
+    with pytest.raises(nw.DataError, match="changed since"):
+        nw.resume(run.path, data=nw.read(X + 1, Y, batch_size=32), quiet=True)
+    with pytest.raises(nw.DataError, match=r"with other settings of data\.normalize, data\.test"):
+        nw.resume(run.path, data=nw.read(X, Y, batch_size=32, test=0.4, normalize="unit"), quiet=True)
+    again = nw.resume(run.path, data=nw.read(X, Y), quiet=True)
+    assert again.test == nw.train(data, "softmax", epochs=2, out=tmp_path / "whole", quiet=True).test
+
+
 def test_a_recipe_holds_no_code(tmp_path):
     run = nw.train("iris", nn.Linear(4, 3), epochs=1, out=tmp_path / "run", quiet=True)
     with pytest.raises(UsageError, match="network 'module' is not in the catalogue"):

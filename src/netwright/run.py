@@ -1,7 +1,6 @@
 """Verbs on whole runs: train, resume, open, evaluate, compare. A `Run` is a handle on its folder."""
 
 import os
-import subprocess
 import sys
 import time
 import uuid
@@ -33,7 +32,7 @@ from netwright.training.checkpoints import from_bytes, newest
 from netwright.training.forward import Forward
 from netwright.training.job import Job, check, stored_recipe
 from netwright.training.keeper import truths
-from netwright.training.launch import Launch, differences, environment, launch
+from netwright.training.launch import Launch, differences, environment, git_commit, launch
 from netwright.training.plan import build, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
 from netwright.training.signals import Interrupted
@@ -175,7 +174,7 @@ def _new_job(
         "environment": environment(where),
         "why": str(where),
     }
-    facts |= {"in_memory": dataset.in_memory, "git": _git_commit(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    facts |= {"in_memory": dataset.in_memory, "git": git_commit(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     folder.write("run.json", facts)
     progress.say(say("{run}: {where}", run=folder.path, where=where))
     return Job(dataset, recipe, model, where, progress, folder, run_id, _sources(folder))
@@ -183,15 +182,6 @@ def _new_job(
 
 def _sources(folder: RunFolder) -> dict[str, str]:
     return {name: sha256(folder.read_bytes(name)) for name in ("recipe.toml", "data.json")}
-
-
-def _git_commit() -> str:
-    """The commit of the current folder, where there is one."""
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def _finish(job: Job, checkpoint: Any, started: float) -> None:
@@ -232,11 +222,13 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
     folder = RunFolder.open(path)
     progress = Progress(quiet)
     with folder.writing():
-        if not folder.has("run.json"):  # killed while its first records were written: nothing is lost yet
+        if not folder.has("run.json") and not folder.has(
+            "best.json"
+        ):  # killed while its first records were written: nothing is lost yet
             return _again(folder, data, network, progress, started)
         facts = folder.read("run.json")
         finished = facts.get("state") == "finished" and folder.has("report.json")
-        if folder.has("best.json"):  # a run still going may stand between its weights and their seal
+        if finished or folder.has("best.json"):  # a run still going may stand between its weights and their seal
             folder.verified(SEALED if finished else SEALED[1:])
             if folder.seal().get("run") != facts.get("id"):
                 raise RunError(say("run folder {path}: {name} is damaged", path=folder.path, name="run.json"))
@@ -299,6 +291,8 @@ def _read_again(folder: RunFolder, recipe: Recipe, data: Any = None) -> Dataset:
                 "the data at {path} is not what {run} was trained on (it has changed since)", path=path, run=folder.path
             )
         )
+    if names := dataset.differs(record["settings"]):
+        raise DataError(say("{run} read its data with other settings of {names}", run=folder.path, names=names))
     return dataset
 
 
@@ -326,9 +320,17 @@ def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None, say_l
         loss = predictor.forward.mean_loss(outputs, dataset.target_tensor("test"))
         found, ids = baseline_scores(dataset), dataset.ids("test")
     else:
-        judged, loss, ids = predictor.judge_source(data, targets, say_line)
-        found = run.report.get("baseline", {})
+        judged, loss, ids, examples = predictor.judge_source(data, targets, say_line)
+        found = _baselines_on(run, examples)
     return Evaluation(run=str(run.path), loss=loss, baseline=found, **judgement_json(judged, ids))
+
+
+def _baselines_on(run: Run, examples: tuple[np.ndarray, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Baselines on new examples; none where the training data cannot be read any more."""
+    try:
+        return baseline_scores(run._dataset or _read_again(run.folder, run.recipe), examples)
+    except (DataError, UsageError):
+        return {}
 
 
 def compare(*runs: Run | Path | str) -> Comparison:
@@ -343,23 +345,20 @@ def compare(*runs: Run | Path | str) -> Comparison:
 
 def _pair(first: Run, second: Run) -> dict[str, Any]:
     records = [run.folder.read("data.json") for run in (first, second)]
-    if (
-        records[0].get("test_fingerprint") != records[1].get("test_fingerprint")
-        or records[0]["task"] != records[1]["task"]
-    ):
-        raise RunError(
-            say(
-                "{first} and {second} were tested on different examples; a paired test needs the same",
-                first=first.path,
-                second=second.path,
-            )
-        )
+    if any(records[0][key] != records[1][key] for key in ("test_fingerprint", "task")):
+        text = say("{first} and {second} were tested on different examples; a paired test needs the same",
+                   first=first.path, second=second.path)  # fmt: skip
+        raise RunError(text)
     classes = [[row["name"] for row in record["classes"]] for record in records]
     if classes[0] != classes[1]:
         text = say("{first} tells {a} classes apart, {second} others ({b}); a paired test needs the same",
                    first=first.path, second=second.path, a=len(classes[0]), b=len(classes[1]))  # fmt: skip
         raise RunError(text)
-    stored = [from_bytes(run.folder.read_bytes("predictions.safetensors")) for run in (first, second)]
+    name = "predictions.safetensors"
+    stored = [from_bytes(run.folder.read_bytes(name), str(run.path / name)) for run in (first, second)]
+    for run, found in zip((first, second), stored, strict=True):
+        if not {"truth", "predictions"} <= found.keys():
+            raise RunError(say("run folder {path}: {name} is damaged", path=run.path, name=name))
     truth = stored[0]["truth"].numpy()
     outputs = [found["predictions"].numpy() for found in stored]
     found = dict(compare_outputs(records[0]["task"], truth, outputs[0], outputs[1]))

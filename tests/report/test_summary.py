@@ -159,6 +159,20 @@ def test_baselines_learn_from_a_seeded_sample_of_the_training_examples(classes, 
     assert (seen["test"] == dataset.input_tensor("test").numpy()).all()
 
 
+def test_baselines_beside_new_data_are_scored_on_that_data(home, classes):
+    """The numbers of the run's own test set would say nothing about other examples."""
+    x = X[:40] + 0.5
+    found = classes.evaluate(x, LABELS[:40])
+    assert set(found["baseline"]) == {"constant", "linear", "nearest"}
+    shares = (LABELS[classes._dataset.splits["train"]] == np.array([["ant"], ["bee"], ["cat"]])).mean(1)
+    expected = (LABELS[:40] == np.array(["ant", "bee", "cat"])[shares.argmax()]).mean()
+    assert found["baseline"]["constant"]["accuracy"] == pytest.approx(expected)
+    assert found["baseline"] != classes.baseline
+    test = classes._dataset.splits["test"]
+    assert classes.evaluate(X[test], LABELS[test])["baseline"] == classes.baseline
+    assert nw.open(classes.path).evaluate(x, LABELS[:40])["baseline"] == {}  # the training data are not at hand
+
+
 def test_no_test_examples_leave_the_scores_empty(home):
     data = nw.read(X, LABELS, test=0.0)
     run = nw.train(data, "softmax", epochs=2, out=home / "untested", quiet=True)

@@ -208,3 +208,35 @@ def test_a_network_wants_data_or_a_shape():
         nw.network("mpl", inputs=3, outputs=2)
     with pytest.raises(UsageError, match="network 'mlp' has no setting 'hiden'"):
         nw.network("mlp", inputs=3, outputs=2, hiden=[3])
+
+
+# squared errors on classes (S-053, S-089) -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("link", "classes", "units"), [("softmax", 3, 3), ("softmax", 2, 2), ("sigmoid", 2, 1)])
+def test_squared_error_behind_a_link_learns_classes(tmp_path, link, classes, units):
+    x = RNG.normal(size=(200, 3))
+    y = np.digitize(x[:, 0], [-0.5, 0.5][: classes - 1])
+    data = nw.read(x, y)
+    run = nw.train(
+        data, "mlp", loss={"name": "mse", "link": link}, optimizer={"name": "adam", "lr": 0.01}, epochs=60,
+        out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    assert run.test["accuracy"] > 0.8
+    assert run.findings == []
+    forward = run.predictor().forward
+    outputs = forward.outputs(data.input_tensor("test"))
+    assert outputs.shape[1] == units
+    p = forward.predictions(outputs)
+    expected = outputs.softmax(1) if link == "softmax" else torch.cat([1 - outputs.sigmoid(), outputs.sigmoid()], 1)
+    np.testing.assert_allclose(p, expected.numpy(), atol=1e-6)
+    truth = np.eye(classes)[data.target_tensor("test").numpy()][:, -units:]
+    error = ((p[:, -units:] - truth) ** 2).mean()
+    assert run.test["loss"] == pytest.approx(error, rel=1e-5)
+
+
+def test_links_are_refused_where_they_make_no_sense():
+    with pytest.raises(UsageError, match=r"loss 'mse' wants a number; .* With loss\.link=softmax it compares"):
+        planned(vectors(50), "loss=mse")
+    with pytest.raises(UsageError, match=r"loss 'mse': link = 'softmax' makes probabilities; this task is regress"):
+        planned(nw.read("diabetes"), "loss=mse", "loss.link=softmax")

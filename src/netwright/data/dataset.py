@@ -105,6 +105,14 @@ class Dataset:
             "reader": self.reader,
         }
 
+    def differs(self, recorded: dict[str, Any]) -> str:
+        """The recorded settings that this reading does not share, where they decide splits or statistics."""
+        free = ("path", "batch_size", "workers", "augment", "test")
+        names = [name for name in recorded if name not in free and self.settings.get(name) != recorded[name]]
+        if isinstance(recorded.get("test"), float) and self.settings["test"] != recorded["test"]:
+            names.append("test")  # the path of a test set may be written in another way
+        return ", ".join(f"data.{name}" for name in names)
+
     def record(self) -> dict[str, Any]:
         """data.json: all that prediction, evaluation and resume need to repeat this reading."""
         state = {"encoder": self.encoder.state(), "targets": self.targets.state()}

@@ -20,6 +20,7 @@ from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.encoders import number_encoder
 from netwright.data.files.opening import open_tree, typed
+from netwright.data.pictures.headers import looks_like_picture
 from netwright.data.read import load
 from netwright.data.readers.arrays import from_arrays
 from netwright.data.readers.table import from_frame, rows_table, unlabelled
@@ -273,8 +274,9 @@ class Predictor:
 
     def judge_source(
         self, data: Any, targets: Any = None, say_line: Callable[[str], None] | None = None
-    ) -> tuple[Judgement, float, list[str]]:
-        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none.
+    ) -> tuple[Judgement, float, list[str], tuple[np.ndarray, np.ndarray]]:
+        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none; then
+        what the network read, one flat row an example, with the truth.
 
         `say_line` hears what was odd about the data.
         """
@@ -295,10 +297,16 @@ class Predictor:
             self.judge(truth, outputs),
             self.forward.mean_loss(outputs, encoded),
             [source.ids[p] for p in positions.tolist()],
+            (inputs.flatten(1).numpy(), truth),
         )
 
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
+UNREAD_PICTURES = (
+    ".tif", ".tiff", ".heic", ".svg", ".eps", ".psd", ".pdf", ".ico", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2",
+    ".raw", ".tga", ".fli", ".pcx", ".icns", ".dds",
+)  # fmt: skip
+"""Endings whose files are refused as pictures, with the reason, and not as data of an unknown kind."""
 
 
 def _picture_files(path: Path) -> list[Path]:
@@ -307,18 +315,10 @@ def _picture_files(path: Path) -> list[Path]:
         return [path] if any(file.suffix.lower() in PICTURES for file in path.rglob("*")) else []
     if not os.path.exists(path):
         raise DataError(f"{say('there is no file {path}', path=path)}. {beside(path)}".removesuffix(". "))
-    if path.suffix.lower() in PICTURES or path.suffix.lower() in (
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".svg",
-        ".eps",
-        ".psd",
-        ".pdf",
-        "",
-    ):
-        return [path]
-    return []
+    if not path.suffix and os.path.isfile(path):
+        with open(path, "rb") as file:
+            return [path] if looks_like_picture(file.read(16)) else []
+    return [path] if path.suffix.lower() in (*PICTURES, *UNREAD_PICTURES) else []
 
 
 def _row(line: str, number: int) -> Any:

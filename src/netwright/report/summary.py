@@ -73,15 +73,15 @@ def judgement_json(judged: Judgement, ids: list[str]) -> dict[str, Any]:
     return found
 
 
-def baseline_scores(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """What a constant, a linear model and the nearest neighbours reach on the same test examples."""
-    if not dataset.examples["test"]:
+def baseline_scores(dataset: Dataset, other: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, dict[str, Any]]:
+    """What a constant, a linear model and the nearest neighbours reach on the same test examples, or on `other`:
+    encoded inputs, one flat row an example, and their truth."""
+    if not (dataset.examples["test"] if other is None else len(other[1])):
         return {}
     chosen = np.sort(permutation(dataset.examples["train"], "baseline")[:BASELINE_ROWS])
     train = _features(dataset, dataset.splits["train"][chosen])
-    truth = {name: truths(dataset, name) for name in ("train", "test")}
-    test = _features(dataset, dataset.splits["test"])
-    return baselines(dataset.task, train, truth["train"][chosen], test, truth["test"], len(dataset.classes))
+    test, truth = other or (_features(dataset, dataset.splits["test"]), truths(dataset, "test"))
+    return baselines(dataset.task, train, truths(dataset, "train")[chosen], test, truth, len(dataset.classes))
 
 
 def _features(dataset: Dataset, positions: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ def constant_loss(job: Job) -> float:
     from netwright.training.plan import head
 
     name = job.recipe.table("loss")["name"]
-    units = head(dataset.outputs, name)["units"]
+    units = head(dataset.outputs, name, settings(job.recipe, "loss"))["units"]
     targets = dataset.target_tensor("train")
     outputs = torch.zeros(1, units, dtype=torch.float64, requires_grad=True)
     targets = targets.double() if targets.is_floating_point() else targets

@@ -48,12 +48,12 @@ def to_bytes(tensors: dict[str, Tensor], facts: dict[str, str]) -> bytes:
     return save(plain, facts)
 
 
-def from_bytes(data: bytes) -> dict[str, Tensor]:
-    """The tensors in safetensors bytes (verified before: this format itself notices no flipped bit)."""
+def from_bytes(data: bytes, name: str = "safetensors") -> dict[str, Tensor]:
+    """The tensors in safetensors bytes (verified before: the format notices no flipped bit); `name` says whose."""
     try:
         return load(data)
     except (SafetensorError, ValueError) as error:
-        raise RunError(say("weights cannot be read: {why}", why=error)) from None
+        raise RunError(say("{name} cannot be read: {why}", name=name, why=error)) from None
 
 
 def save_checkpoint(folder: Path, run_id: str, checkpoint: Checkpoint, sources: dict[str, str]) -> None:
@@ -133,7 +133,7 @@ def newest(folder: Path, run_id: str, sources: dict[str, str], report: Callable[
 
 def _verify(path: Path, run_id: str) -> tuple[dict[str, bytes], dict[str, str]]:
     """The bytes of every file of a generation and the recorded source hashes; any difference is a RunError."""
-    manifest = open_sealed((path / "manifest.json").read_bytes())
+    manifest = open_sealed(_bytes(path / "manifest.json"))
     if manifest is None:
         raise RunError(say("{name} is damaged", name="manifest.json"))
     if manifest["format"] > FORMAT:
@@ -142,11 +142,18 @@ def _verify(path: Path, run_id: str) -> tuple[dict[str, bytes], dict[str, str]]:
         raise RunError(say("it belongs to another run or step"))
     contents = {}
     for name in FILES:
-        data = (path / name).read_bytes()
+        data = _bytes(path / name)
         if len(data) != manifest["files"][name]["bytes"] or sha256(data) != manifest["files"][name]["sha256"]:
             raise RunError(say("{name} is damaged", name=name))
         contents[name] = data
     return contents, manifest["sources"]
+
+
+def _bytes(path: Path) -> bytes:
+    """A regular file's bytes: opening a FIFO would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise RunError(say("{name} is damaged", name=path.name))
+    return path.read_bytes()
 
 
 def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -85,7 +85,7 @@ class Forward:
         if not len(outputs):
             return np.zeros((0, self.targets.outputs["count"]))
         scores = outputs.double().cpu()
-        if LOSSES[self.loss].facts["link"] == "softmax":
+        if self.loss_settings.get("link", LOSSES[self.loss].facts["link"]) == "softmax":
             return scores.softmax(1).numpy()
         chances = scores.sigmoid()
         if chances.shape[1] == 1:

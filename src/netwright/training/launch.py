@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,3 +121,12 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, worded for the line that says a resume is not bit-exact."""
     watched = ("torch", "platform", "cpu", "device", "threads", "precision")
     return [f"{name} {then.get(name)} -> {now.get(name)}" for name in watched if then.get(name) != now.get(name)]
+
+
+def git_commit() -> str:
+    """The commit of the current folder, where there is one."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

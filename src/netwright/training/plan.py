@@ -44,7 +44,7 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
         tables["network"] = {"name": MODULE, "class": type(network).__name__}
     wanted = facts.get("loss") or ("cross_entropy" if dataset.task == "classify" else "mse")
     tables["loss"] = _part(LOSSES, tables.get("loss"), wanted)
-    _match(tables["loss"]["name"], dataset)
+    _match(tables["loss"]["name"], tables["loss"], dataset)
     cycle = _one_cycle(tables, facts, dataset)
     optimizer = {"lr": PEAK_LR} if cycle else tables.get("optimizer")
     tables["optimizer"] = _part(OPTIMIZERS, optimizer, facts.get("optimizer", "adam"))
@@ -86,10 +86,14 @@ def _part(family: Any, given: dict[str, Any] | None, default: str) -> dict[str, 
     return {"name": name, **part.defaults(), **part.check(given)}
 
 
-def _match(loss: str, dataset: Dataset) -> None:
-    """Refuse a loss for classes on numbers, and the other way round."""
-    wanted = LOSSES[loss].facts["target"]
-    if (wanted == "number") != (dataset.task == "regress"):
+def _match(loss: str, chosen: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse a loss for classes on numbers, and the other way round; behind a link numbers are probabilities."""
+    wanted, linked = LOSSES[loss].facts["target"], chosen.get("link", "identity") != "identity"
+    if linked and dataset.task == "regress":
+        text = say("loss {loss!r}: link = {link!r} makes probabilities; this task is {task}",
+                   loss=loss, link=chosen["link"], task=dataset.task)  # fmt: skip
+        raise UsageError(text)
+    if (wanted == "number") != (dataset.task == "regress") and not linked:
         good = ", ".join(
             name for name, part in LOSSES.items() if (part.facts["target"] == "number") == (dataset.task == "regress")
         )
@@ -101,6 +105,7 @@ def _match(loss: str, dataset: Dataset) -> None:
                 task=dataset.task,
                 good=good,
             )
+            + (" " + say("With loss.link=softmax it compares probabilities with 0 and 1.") if "link" in chosen else "")
         )
 
 
@@ -109,9 +114,14 @@ def settings(recipe: Recipe, table: str) -> dict[str, Any]:
     return {name: value for name, value in recipe.table(table).items() if name != "name"}
 
 
-def head(outputs: dict[str, Any], loss: str) -> dict[str, Any]:
+def link_of(loss: str, chosen: dict[str, Any]) -> str:
+    """What makes probabilities or numbers of the outputs: the loss's setting `link`, else its fact."""
+    return str(chosen.get("link", LOSSES[loss].facts["link"]))
+
+
+def head(outputs: dict[str, Any], loss: str, chosen: dict[str, Any] | None = None) -> dict[str, Any]:
     """`outputs` with the number of output units that `loss` wants: one for two classes behind a sigmoid."""
-    if outputs["kind"] == "class" and outputs["count"] == 2 and LOSSES[loss].facts["link"] != "softmax":
+    if outputs["kind"] == "class" and outputs["count"] == 2 and link_of(loss, chosen or {}) != "softmax":
         return {**outputs, "units": 1}
     return {**outputs, "units": outputs["count"]}
 
@@ -121,7 +131,8 @@ def build(recipe: Recipe, inputs: dict[str, Any], outputs: dict[str, Any]) -> nn
     name = recipe.table("network")["name"]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(recipe.seed, "init"))
-        model = NETWORKS[name](inputs, head(outputs, recipe.table("loss")["name"]), **settings(recipe, "network"))
+        ends = head(outputs, recipe.table("loss")["name"], settings(recipe, "loss"))
+        model = NETWORKS[name](inputs, ends, **settings(recipe, "network"))
     model.catalogue_table = recipe.table("network")
     return model
 

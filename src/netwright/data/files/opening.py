@@ -60,7 +60,7 @@ def open_tree(path: Path | str, also: Iterable[str] = ()) -> Tree:
     return _archive(place, file) or FileTree(place, file)
 
 
-def typed(path: Path | str) -> Path:
+def typed(path: str | os.PathLike[str]) -> Path:
     """A path as a person typed it, `~` filled in. Errors: DataError where no path can be so called."""
     if not str(path) or "\0" in str(path):
         raise DataError(say("{path!r} is no path to data", path=printable(str(path))))

@@ -73,6 +73,11 @@ def examine(data: bytes) -> Header:
     return header
 
 
+def looks_like_picture(data: bytes) -> bool:
+    """Whether a file begins as a picture of a kind that is read."""
+    return any(data.startswith(magic) for magic in _READERS)
+
+
 def _stranger(data: bytes) -> str:
     """Names what is not read: the kind where it is known."""
     if not data:
