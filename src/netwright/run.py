@@ -140,7 +140,6 @@ def train(
     recipe = recipe.updated({"training": where.settings()}, say("arguments"))
     folder = RunFolder.create(out, dataset.name, recipe.table("network")["name"])
     progress = Progress(quiet)
-    progress.problems(dataset.problems)
     with folder.writing():
         _finish(_new_job(folder, dataset, recipe, model, where, progress), None, started)
     return Run(folder, module, dataset)
@@ -177,6 +176,7 @@ def _new_job(
     facts |= {"in_memory": dataset.in_memory, "git": git_commit(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     folder.write("run.json", facts)
     progress.say(say("{run}: {where}", run=folder.path, where=where))
+    progress.problems(dataset.problems)
     return Job(dataset, recipe, model, where, progress, folder, run_id, _sources(folder))
 
 
