@@ -244,8 +244,9 @@ def main() -> None:
     for stream, errors in streams:  # bytes that are no text, names that do not fit the terminal
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
-    code = _run(sys.argv[1:])
+    code = 0
     try:
+        code = _run(sys.argv[1:])
         if sys.stdout is not None:
             sys.stdout.flush()  # here, so that a reader who left is noticed before the interpreter ends
     except OSError as error:

@@ -295,8 +295,9 @@ def test_json_has_the_contracts_keys():
     found = json.loads(json.dumps(of("convnet").to_json()))
     assert list(found) == [
         "network", "input", "output", "parameters", "trainable", "macs", "neurons", "connections",
-        "receptive_field", "layers",
+        "receptive_field", "layers", "outputs",
     ]  # fmt: skip
+    assert found["outputs"] == 10
     assert list(found["layers"][0]) == [
         "name", "kind", "output", "parameters", "macs", "neurons", "connections", "receptive_field", "formula",
     ]  # fmt: skip

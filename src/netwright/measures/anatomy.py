@@ -71,7 +71,8 @@ class Anatomy:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, strings and lists under the contract's keys."""
-        return asdict(self)
+        units = self.output[0] if len(self.output) in (1, 3) else self.output[-1]  # channels, or features of a step
+        return {**asdict(self), "outputs": units}
 
     def __str__(self) -> str:
         rows = [_titles(), *(self._cells(layer) for layer in self.layers)]
