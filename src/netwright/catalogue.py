@@ -13,7 +13,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from importlib import import_module
 from pathlib import PurePath
 from pkgutil import iter_modules
@@ -194,6 +194,17 @@ class Part:
             "source": self.facts.get("source", ""),
             "facts": facts,
         }
+
+
+def variant(build: Callable[..., Any], *leading: Any, summary: str) -> Callable[..., Any]:
+    """`build` with its first positional arguments given: one size of a network, under a summary of its own."""
+
+    @wraps(build)
+    def made(*positional: Any, **settings: Any) -> Any:
+        return build(*leading, *positional, **settings)
+
+    made.__doc__ = summary + "\n" + (build.__doc__ or "").partition("\n")[2]
+    return made
 
 
 class Family(Mapping[str, Part]):
