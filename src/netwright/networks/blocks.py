@@ -5,8 +5,10 @@ override. A paper's own choice is the default, written out: `norm = "batchnorm(e
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from math import prod
+from typing import Annotated, Any, Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -80,6 +82,40 @@ class SameConv2d(nn.Conv2d):
         return super().forward(F.pad(x, (*across, *down)))
 
 
+def same_conv(into: int, out: int, kernel: int, stride: int, look: Choices, groups: int = 1) -> nn.Conv2d:
+    """A convolution with TensorFlow's `same` padding; at stride 1 and odd kernels torch's own does it."""
+    if stride == 1 and kernel % 2:
+        return nn.Conv2d(into, out, kernel, 1, kernel // 2, groups=groups, bias=look.bias)
+    return SameConv2d(into, out, kernel, stride, groups=groups, bias=look.bias)
+
+
+class SamePool(nn.Module):
+    """Pooling with TensorFlow's `same` padding, which never wins a maximum nor (without `count_pad`) enters a mean."""
+
+    def __init__(self, kind: Literal["max", "avg"], kernel: int, stride: int, count_pad: bool = False) -> None:
+        super().__init__()
+        self.kind, self.kernel_size, self.stride = kind, (kernel, kernel), (stride, stride)
+        self.count_pad = count_pad
+
+    def forward(self, x: Maps) -> Float[Tensor, "batch channels high wide"]:
+        places = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+        down, across = (same_sides(*axis) for axis in places)
+        border = (*across, *down)
+        if self.kind == "max":
+            return F.max_pool2d(F.pad(x, border, value=float("-inf")), self.kernel_size, self.stride)
+        sums = F.avg_pool2d(F.pad(x, border), self.kernel_size, self.stride)
+        if self.count_pad:
+            return sums
+        return sums / F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), border), self.kernel_size, self.stride)
+
+    def counted(self, shape: tuple[int, ...], output: tuple[int, ...]) -> dict[str, Any]:
+        """Numbers for the anatomy: each unit reads its window."""
+        units, window = prod(output), prod(self.kernel_size)
+        size = f"out = ceil({shape[1]}/{self.stride[0]}) = {output[1]}"
+        formula = f"{size}; connections = {units}*{window} = {units * window:,}"
+        return {"kind": f"{self.kind}pool", "neurons": units, "connections": units * window, "formula": formula}
+
+
 class GlobalMean(nn.Module):
     """The mean of each map: (channels, height, width) becomes (channels,)."""
 
@@ -103,6 +139,6 @@ def small(stem: Stem, shape: Shape, below: int) -> bool:
 
 
 __all__ = [
-    "NONE", "Choices", "Ends", "GlobalMean", "Maps", "SameConv2d", "Scores", "Shape", "Share", "Stem", "Width",
-    "dropped", "maps", "small",
+    "NONE", "Choices", "Ends", "GlobalMean", "Maps", "SameConv2d", "SamePool", "Scores", "Shape", "Share", "Stem",
+    "Width", "dropped", "maps", "same_conv", "small",
 ]  # fmt: skip

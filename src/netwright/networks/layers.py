@@ -5,6 +5,7 @@ helpers before it where the notation implies them (padding). Shapes it cannot ta
 """
 
 from collections.abc import Callable
+from math import sqrt
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from netwright.parts.windows import Pair, Sides, padded_size, pair, sides_of, si
 
 Shape = tuple[int, ...]
 Count = Annotated[int, Range(1, 1_000_000)]
+Probability = Annotated[float, Range(0, 0.999)]
 Modules = dict[str, nn.Module]
 """Modules in order, by the suffix of their names; the layer itself has the empty suffix."""
 LAYERS: dict[str, Callable[..., Modules]] = {}
@@ -41,38 +43,64 @@ def conv(
     dilation: int | list[Any] = 1,
     groups: Count = 1,
     bias: bool = True,
+    flip_kernel: bool = False,
 ) -> Modules:
     """Convolution of maps: `conv CHANNELS SIZE`.
 
     Formula: floor((n + 2p - k)/s) + 1 places a side; kh kw in/groups out weights and out biases
+
+    Like every deep-learning library it slides the kernel unturned (cross-correlation); `flip_kernel` turns it by 180
+    degrees first, the convolution of mathematics.
     """
-    if len(shape) != 3:
-        raise UsageError(say("conv wants maps (channels, height, width), but the shape {shape} came.", shape=shape))
-    kernel, step, spread = (
-        pair(size, "size", "conv"),
-        pair(stride, "stride", "conv"),
-        pair(dilation, "dilation", "conv"),
-    )
-    sides = sides_of(pad, (shape[1], shape[2]), kernel, step, spread, "conv")
-    for axis, n, k, s, around, d in zip(
-        (say("height"), say("width")), shape[1:], kernel, step, sides, spread, strict=True
-    ):
+    kernel, step, spread, sides = windows("conv", shape, size, stride, pad, dilation)
+    divisible(shape[0], channels, groups)
+    border = border_of(sides, pad_mode, shape)
+    inside = (0, 0) if border else (sides[0][0], sides[1][0])
+    kind = FlippedConv2d if flip_kernel else nn.Conv2d
+    made = kind(shape[0], channels, kernel, step, inside, spread, groups, bias)
+    return {"_pad": border, "": made} if border else {"": made}
+
+
+class FlippedConv2d(nn.Conv2d):
+    """Convolution as mathematics writes it: the kernel is turned by 180 degrees before it slides."""
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch out high wide"]:
+        return self._conv_forward(x, self.weight.flip(2, 3), self.bias)
+
+
+def windows(
+    name: str, shape: Shape, size: Any, stride: Any, pad: Any, dilation: Any = 1
+) -> tuple[Pair, Pair, Pair, Sides]:
+    """Kernel, stride, dilation and padding as pairs; a window that does not fit is refused with formula and numbers."""
+    need_maps(name, shape)
+    kernel, step, spread = pair(size, "size", name), pair(stride, "stride", name), pair(dilation, "dilation", name)
+    sides = sides_of(pad, (shape[1], shape[2]), kernel, step, spread, name)
+    axes = zip((say("height"), say("width")), shape[1:], kernel, step, sides, spread, strict=True)
+    for axis, n, k, s, around, d in axes:
         if padded_size(n, k, s, around, d) < 1:
             formula = size_formula(n, k, s, around, d)
             raise UsageError(say("{axis} {formula}; the window is larger than the map.", axis=axis, formula=formula))
-    for name, count in ((say("input"), shape[0]), (say("output"), channels)):
+    return kernel, step, spread, sides
+
+
+def need_maps(name: str, shape: Shape) -> None:
+    """Refuse what is no stack of maps."""
+    if len(shape) != 3:
+        text = say("{name} wants maps (channels, height, width), but the shape {shape} came.", name=name, shape=shape)
+        raise UsageError(text)
+
+
+def divisible(entering: int, leaving: int, groups: int) -> None:
+    """Refuse channels that do not divide into groups."""
+    for name, count in ((say("input"), entering), (say("output"), leaving)):
         if count % groups:
             text = say(
                 "{count} {name} channels do not divide into {groups} groups.", count=count, name=name, groups=groups
             )
             raise UsageError(text)
-    border = _border(sides, pad_mode, shape)
-    inside = (0, 0) if border else (sides[0][0], sides[1][0])
-    made = nn.Conv2d(shape[0], channels, kernel, step, inside, spread, groups, bias)
-    return {"_pad": border, "": made} if border else {"": made}
 
 
-def _border(sides: Sides, mode: str, shape: Shape) -> nn.Module | None:
+def border_of(sides: Sides, mode: str, shape: Shape) -> nn.Module | None:
     """A padding layer of its own where the convolution's cannot do it: unequal sides, or other values than zeros."""
     even = all(before == after for before, after in sides)
     if (even and mode == "zeros") or not any(map(sum, sides)):
@@ -97,12 +125,66 @@ def linear(shape: Shape, *, units: Count, bias: bool = True) -> Modules:
 
 
 @layer
-def dropout(shape: Shape, *, probability: Annotated[float, Range(0, 0.999)]) -> Modules:
+def dropout(shape: Shape, *, probability: Probability) -> Modules:
     """Sets numbers to 0 at random while training and scales the rest up: `dropout PROBABILITY`.
 
     Formula: y = x m / (1 - p), m = 0 with probability p, else 1
     """
     return {"": nn.Dropout(probability)}
+
+
+@layer
+def dropout2d(shape: Shape, *, probability: Probability) -> Modules:
+    """Drops whole maps, of sequences whole features, while training: `dropout2d PROBABILITY`.
+
+    Formula: y_c = x_c m_c / (1 - p), m_c = 0 with probability p, else 1 (Tompson et al. 2015, arXiv:1411.4280)
+    """
+    if len(shape) == 1:
+        text = say("dropout2d drops whole maps, but a vector of {count} numbers came.", count=shape[0])
+        raise UsageError(text + " " + say("Did you mean {best!r}?", best="dropout"))
+    return {"": nn.Dropout2d(probability) if len(shape) == 3 else FeatureDropout(probability)}
+
+
+@layer
+def alpha_dropout(shape: Shape, *, probability: Probability) -> Modules:
+    """Dropout for SELU, keeping mean 0 and variance 1: `alpha_dropout PROBABILITY`.
+
+    Formula: y = a (x m + alpha' (1 - m)) + b, alpha' = -1.7581, a = (q + alpha'^2 q p)^(-1/2), b = -a p alpha',
+    q = 1 - p (Klambauer et al. 2017, arXiv:1706.02515)
+    """
+    return {"": nn.AlphaDropout(probability)}
+
+
+@layer
+def gaussian_dropout(shape: Shape, *, probability: Probability) -> Modules:
+    """Multiplies by normal noise of mean 1 while training: `gaussian_dropout PROBABILITY`.
+
+    Formula: y = x n, n ~ N(1, p / (1 - p)): the variance of dropout at that p (Srivastava et al. 2014, section 10)
+    """
+    return {"": GaussianDropout(probability)}
+
+
+@layer
+def droppath(shape: Shape, *, probability: Probability) -> Modules:
+    """Stochastic depth, last in a residual branch: drops all of an example at once: `droppath PROBABILITY`.
+
+    Formula: y = x m / (1 - p), one m for each example, 0 with probability p (Huang et al. 2016, arXiv:1603.09382)
+
+    Differs: the paper scales in use by 1 - p instead; the mean is the same.
+    """
+    return {"": DropPath(probability)}
+
+
+@layer
+def upsample(
+    shape: Shape, *, factor: Annotated[int, Range(1, 1000)], mode: Literal["nearest", "bilinear"] = "nearest"
+) -> Modules:
+    """Makes maps `factor` times as high and wide: `upsample FACTOR`; nothing is learned.
+
+    Formula: nearest: y[i, j] = x[i // f, j // f]; bilinear: between the pixels' centres
+    """
+    need_maps("upsample", shape)
+    return {"": nn.Upsample(scale_factor=factor, mode=mode)}
 
 
 @layer
@@ -119,6 +201,26 @@ def embedding(shape: Shape, *, features: Count) -> Modules:
     """Looks a vector up for each word number: `embedding FEATURES`; it reads text, not pictures or measurements."""
     text = say("embedding reads word numbers, but numbers of shape {shape} came.", shape=shape)
     raise UsageError(text + " " + say("Leave it out, or use {other!r}.", other="linear"))
+
+
+class GaussianDropout(nn.Module):
+    """Multiplies by N(1, p / (1 - p)) while training."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        if not self.training or self.probability == 0:
+            return x
+        return x * (1 + torch.randn_like(x) * sqrt(self.probability / (1 - self.probability)))
+
+
+class FeatureDropout(nn.Dropout1d):
+    """Drops whole features of a sequence, at all steps at once, while training."""
+
+    def forward(self, x: Float[Tensor, "batch steps features"]) -> Float[Tensor, "batch steps features"]:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Residual(nn.Module):
@@ -144,6 +246,23 @@ class Parallel(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *new"]:
         return torch.cat([branch(x) for branch in self.branches], dim=self.axis)
+
+
+class DropPath(nn.Module):
+    """Leaves a whole branch out for some examples while training, and scales it up for the others (stochastic depth).
+
+    Formula: y = x m / (1 - p), one m an example: 0 with probability p, else 1 (Huang et al. 2016, arXiv:1603.09382)
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.p = probability
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.empty(len(x), *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(1 - self.p)
+        return x * kept / (1 - self.p)
 
 
 class Steps(nn.Module):
