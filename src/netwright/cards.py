@@ -1,33 +1,112 @@
-"""The catalogue as `list` and `show` print it."""
+"""The catalogue as `list` and `show` print it: parts by name or by a figure, the family tree, cards."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from netwright.catalogue import FAMILIES, Family, family
+from netwright.catalogue import FAMILIES, NETWORKS, Family, Part, family
 from netwright.errors import UsageError, hint
-from netwright.language import say
+from netwright.language import columns, padded, say, translated
 from netwright.recipe import schema
 
+FIGURES = {"year": "year", "params": "params", "macs": "macs", "error": "error"}
+"""What networks can be listed by, and the fact that holds it."""
+STAGES = (
+    "beginnings", "deeper and wider", "new structure", "combination", "self-learned", "practical", "dense prediction",
+)  # fmt: skip
+"""The stages of the family tree, in order."""
 
-def parts_of(name: str | None) -> list[dict[str, str]]:
-    """Family, name and summary of every part of a family, or of all."""
+
+@dataclass(frozen=True)
+class Listing:
+    """Parts in order, each with its family, name, summary and, where asked for, its figures."""
+
+    parts: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"parts": self.parts}
+
+    def __str__(self) -> str:
+        """An aligned table, a heading for each family."""
+        lines: list[str] = []
+        width = max((len(part["name"]) for part in self.parts), default=0)
+        for index, part in enumerate(self.parts):
+            if index == 0 or part["family"] != self.parts[index - 1]["family"]:
+                lines.append(part["family"])
+            figures = "".join(f"  {cell}" for cell in _cells(part)) if "year" in part else ""
+            lines.append(f"  {part['name']:{width}}{figures}  {part['summary']}")
+        return "\n".join(lines)
+
+
+def listing(name: str | None, by: str = "") -> Listing:
+    """Every part of a family, or of all; networks in the order of a figure, those without it last."""
     found: list[Family] = [family(name)] if name else list(FAMILIES.values())
-    return [
-        {"family": part.family, "name": part.name, "summary": say(part.summary)}
-        for parts in found
-        for part in parts.values()
-    ]
+    parts = [part for one in found for part in one.values()]
+    rows = [{"family": part.family, "name": part.name, "summary": translated(part.summary)} for part in parts]
+    if not by:
+        return Listing(rows)
+    if by not in FIGURES:
+        raise UsageError(say("--by {by!r}: networks are listed by a figure.", by=by) + " " + hint(by, FIGURES))
+    if found != [NETWORKS]:
+        raise UsageError(say("--by {by} orders networks: netwright list networks --by {by}", by=by))
+    figured = [{**row, **figures(part)} for row, part in zip(rows, parts, strict=True)]
+    on = "error_on" if by == "error" else "name"
+    figured.sort(key=lambda row: (row[by] is None, _data(row[on]) if by == "error" else "", row[by] or 0))
+    return Listing(figured)
 
 
-def list_text(parts: list[dict[str, str]]) -> str:
-    """An aligned table, a heading for each family."""
-    lines: list[str] = []
-    width = max((len(part["name"]) for part in parts), default=0)
-    for index, part in enumerate(parts):
-        if index == 0 or part["family"] != parts[index - 1]["family"]:
-            lines.append(part["family"])
-        lines.append(f"  {part['name']:{width}}  {part['summary']}")
-    return "\n".join(lines)
+def figures(part: Part) -> dict[str, Any]:
+    """A network's figures from its paper and this catalogue; None where it has none."""
+    known = ("year", "params", "macs", "error", "error_on")
+    return {key: part.facts.get(key) for key in known}
+
+
+def _data(error_on: str | None) -> str:
+    """The data set an error was measured on, without the protocol."""
+    return (error_on or "").split(" ")[0].rstrip(",")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """Year, parameters, multiply-adds and error, aligned."""
+    count = [f"{row[key]:,}" if row[key] is not None else "-" for key in ("params", "macs")]
+    error = f"{row['error']:.2f} % {_data(row['error_on'])}" if row["error"] is not None else "-"
+    return [f"{row['year'] or '-':>4}", f"{count[0]:>11}", f"{count[1]:>15}", f"{error:<17}"]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The family tree of the networks: stages in order, members by year, each with its parents."""
+
+    stages: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"stages": self.stages}
+
+    def __str__(self) -> str:
+        lines: list[str] = []
+        members = [member for stage in self.stages for member in stage["members"]]
+        width = max((columns(member["name"]) for member in members), default=0)
+        for stage in self.stages:
+            lines.append(translated(stage["stage"]))
+            for member in stage["members"]:
+                after = f"  <- {', '.join(member['parents'])}" if member["parents"] else ""
+                lines.append(f"  {member['year']}  {padded(member['name'], width)}{after}".rstrip())
+        return "\n".join(lines)
+
+
+def family_tree() -> Tree:
+    """The networks with a place in the family tree (S-209)."""
+    placed = [part for part in NETWORKS.values() if "stage" in part.facts]
+    placed.sort(key=lambda part: part.facts["year"])
+    stages = []
+    for stage in STAGES:
+        members = [
+            {"name": part.name, "year": part.facts["year"], "parents": list(part.facts.get("parents", ()))}
+            for part in placed
+            if part.facts["stage"] == stage
+        ]
+        stages.append({"stage": stage, "members": members})
+    return Tree(stages)
 
 
 def card_of(family_name: str, name: str | None) -> dict[str, Any]:
@@ -52,7 +131,22 @@ def card_text(card: dict[str, Any]) -> str:
         lines.append(f"  {name} = {setting.get('default', '')}  ({limits})")
     if card["source"]:
         lines.append(f"  {say('source')}: {card['source']}")
+    facts = card["facts"]
+    traps = facts.get("traps", ())
     lines += [
-        f"  {name}: {value}" for name, value in card["facts"].items() if isinstance(value, (str, int, float, bool))
+        f"  {translated(name)}: {_shown(value)}" for name, value in facts.items() if name != "traps" and _plain(value)
     ]
+    lines += [f"  {say('trap')}: {trap}" for trap in traps]
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> bool:
+    """Whether a fact can be shown on a line."""
+    whole = (str, int, float, bool)
+    return isinstance(value, whole) or (isinstance(value, (tuple, list)) and all(isinstance(v, whole) for v in value))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return ("x" if all(isinstance(item, int) for item in value) else ", ").join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value > 9999 else str(value)

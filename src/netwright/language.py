@@ -21,6 +21,11 @@ def say(template: str, /, **values: object) -> str:
     return template.format(**values)
 
 
+def translated(text: str, /) -> str:
+    """`text` in the current language as it stands: for whole sentences of the catalogue, which may hold braces."""
+    return _chinese().get(text, text) if language() == "zh" else text
+
+
 def language() -> str:
     """The current language: set by `speak`, else `NETWRIGHT_LANG`, else the locale, else English."""
     if _current is not None:

@@ -2,13 +2,13 @@
 
     python tests/contracts/collect_messages.py [--all]
 
-Messages are the templates of `say(...)`, the first docstring lines of the catalogue's parts, and the help of the
-command line. Templates that are no literals are followed to the literals they are chosen from, where these stand in
-the same function or in a constant of the same module; words that come from data structures are listed in WORDS.
+Messages are the templates of `say(...)`, what the cards of the catalogue say, and the help of the command line.
+Templates that are no literals are followed to the literals they are chosen from, where these stand in the same function or in a constant of the same module; words that come from data structures are listed in WORDS.
 """
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
+WORDY = re.compile(r"\b[a-z]{2,} [a-z]{2,}\b")
+"""Two words in a row make a formula prose, which has a language."""
 SOURCE = Path(__file__).parents[2] / "src" / "netwright"
 WORDS = (
     *("image", "vector", "sequence", "table", "class", "number"),  # Source.kind, inputs, outputs
@@ -120,13 +122,19 @@ def _strings(node: ast.AST, names: dict[str, list[str]]) -> list[str]:
     return []
 
 
-def summaries() -> Iterator[Message]:
-    """The first docstring lines of all parts, as `netwright list` says them."""
-    from netwright.catalogue import FAMILIES
+def cards() -> Iterator[Message]:
+    """What the cards of all parts say in words: summaries, formulas with words in them, and facts for people."""
+    from netwright.catalogue import FAMILIES, PROSE
 
     for family in FAMILIES.values():
         for part in family.values():
-            yield Message(part.summary, f"{family.name} {part.name}")
+            where = f"{family.name} {part.name}"
+            yield Message(part.summary, where)
+            if WORDY.search(part.formula):
+                yield Message(part.formula, where)
+            for key in PROSE:
+                fact = part.facts.get(key, ())
+                yield from (Message(text, where) for text in ([fact] if isinstance(fact, str) else fact))
 
 
 def helps() -> Iterator[Message]:
@@ -151,7 +159,7 @@ def messages() -> list[Message]:
     """All messages, in the order of the source."""
     found = [message for path in sources() for message in said(path)]
     found += [Message(word, "WORDS") for word in WORDS]
-    return [message for message in [*found, *summaries(), *helps()] if message.template.strip()]
+    return [message for message in [*found, *cards(), *helps()] if message.template.strip()]
 
 
 def chinese() -> dict[str, str]:

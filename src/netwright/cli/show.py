@@ -28,12 +28,13 @@ def anatomy(
 @app.command("list")
 def list_parts(
     family: Annotated[str | None, typer.Argument(help="losses, networks, optimizers ...; all where left out.")] = None,
+    by: Annotated[str, typer.Option(help="Order networks by year, params, macs or error.")] = "",
+    tree: Annotated[bool, typer.Option("--tree", help="The family tree of the networks.")] = False,
 ) -> None:
     """The catalogue: every part with its summary."""
-    from netwright.cards import list_text, parts_of
+    from netwright.cards import family_tree, listing
 
-    parts = parts_of(family)
-    answer({"parts": parts}, list_text(parts))
+    answer(family_tree() if tree else listing(family, by))
 
 
 @app.command()

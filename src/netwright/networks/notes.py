@@ -24,7 +24,17 @@ Layers = Annotated[int, Range(1, 100)]
 Share = Annotated[float, Range(0, 0.999)]
 
 
-@NETWORKS.add(source="the notes' CNN in PyTorch; after LeCun et al. 1998", inputs=("image",))
+@NETWORKS.add(
+    source="the notes' CNN in PyTorch; after LeCun et al. 1998",
+    inputs=("image",),
+    year=1998,
+    stage="beginnings",
+    parents=("lenet5",),
+    at=(1, 28, 28),
+    classes_at=10,
+    params=28_938,
+    macs=2_838_080,
+)
 def convnet(
     inputs: Ends,
     outputs: Ends,
@@ -76,7 +86,16 @@ class ConvNet(nn.Module):
         return out
 
 
-@NETWORKS.add(source="the notes' LSTM in PyTorch; Hochreiter and Schmidhuber 1997", inputs=("image", "sequence"))
+@NETWORKS.add(
+    source="the notes' LSTM in PyTorch; Hochreiter and Schmidhuber 1997",
+    inputs=("image", "sequence"),
+    year=1997,
+    parents=("rnn",),
+    at=(28, 28),
+    classes_at=10,
+    params=24_714,
+    macs=660_096,
+)
 def lstm(
     inputs: Ends,
     outputs: Ends,
@@ -97,7 +116,7 @@ def lstm(
     return _recurrent("lstm", inputs, outputs, hidden, layers, bidirectional, dropout, init)
 
 
-@NETWORKS.add(source="Elman 1990, Cognitive Science 14", inputs=("image", "sequence"))
+@NETWORKS.add(source="Elman 1990, Cognitive Science 14", inputs=("image", "sequence"), year=1990)
 def rnn(
     inputs: Ends,
     outputs: Ends,
@@ -115,7 +134,7 @@ def rnn(
     return _recurrent("rnn", inputs, outputs, hidden, layers, bidirectional, dropout, init)
 
 
-@NETWORKS.add(source="Cho et al. 2014, arXiv:1406.1078", inputs=("image", "sequence"))
+@NETWORKS.add(source="Cho et al. 2014, arXiv:1406.1078", inputs=("image", "sequence"), year=2014, parents=("lstm",))
 def gru(
     inputs: Ends,
     outputs: Ends,

@@ -20,7 +20,17 @@ ANY = ("image", "vector", "sequence")
 
 
 @NETWORKS.add(
-    source="Rosenblatt 1958, Psychological Review 65", inputs=ANY, loss="perceptron", optimizer="sgd", classes=2
+    source="Rosenblatt 1958, Psychological Review 65",
+    inputs=ANY,
+    loss="perceptron",
+    optimizer="sgd",
+    classes=2,
+    year=1958,
+    stage="beginnings",
+    traps=(
+        "Labels 0 and 1 want the rule with (t - y); with -1 and 1 it is t.",
+        "It never ends on data that no line parts.",
+    ),
 )
 def perceptron(inputs: Ends, outputs: Ends, *, init: str = "constant") -> nn.Module:
     """One neuron that learns by Rosenblatt's rule: after each mistake it moves towards the example.
@@ -36,7 +46,14 @@ def perceptron(inputs: Ends, outputs: Ends, *, init: str = "constant") -> nn.Mod
     return neuron
 
 
-@NETWORKS.add(source="Cox 1958, J. Royal Stat. Soc. B 20", inputs=ANY, loss="bce_with_logits", classes=2)
+@NETWORKS.add(
+    source="Cox 1958, J. Royal Stat. Soc. B 20",
+    inputs=ANY,
+    loss="bce_with_logits",
+    classes=2,
+    year=1958,
+    stage="beginnings",
+)
 def logistic(inputs: Ends, outputs: Ends, *, init: str = "torch") -> nn.Module:
     """Logistic regression: one neuron whose sigmoid is the probability of the second class.
 
@@ -48,7 +65,14 @@ def logistic(inputs: Ends, outputs: Ends, *, init: str = "torch") -> nn.Module:
     return neuron
 
 
-@NETWORKS.add(source="Bridle 1990; multinomial logit: McFadden 1974", inputs=ANY, loss="cross_entropy")
+@NETWORKS.add(
+    source="Bridle 1990; multinomial logit: McFadden 1974",
+    inputs=ANY,
+    loss="cross_entropy",
+    year=1974,
+    stage="beginnings",
+    traps=("Without a penalty the weights are not unique: adding one vector to all rows changes nothing.",),
+)
 def softmax(inputs: Ends, outputs: Ends, *, form: Literal["k", "reference"] = "k", init: str = "torch") -> nn.Module:
     """Softmax regression: one linear layer, a score for each class.
 
@@ -77,7 +101,13 @@ def softmax(inputs: Ends, outputs: Ends, *, form: Literal["k", "reference"] = "k
     return net
 
 
-@NETWORKS.add(source="Rumelhart, Hinton, Williams 1986, Nature 323", inputs=ANY)
+@NETWORKS.add(
+    source="Rumelhart, Hinton, Williams 1986, Nature 323",
+    inputs=ANY,
+    year=1986,
+    stage="beginnings",
+    parents=("perceptron",),
+)
 def mlp(
     inputs: Ends,
     outputs: Ends,

@@ -185,6 +185,7 @@ HE: dict[str, Any] = {
     "year": 2015,
     "inputs": ("image",),
     "stage": "new structure",
+    "parents": ("vgg19",),
     "at": (3, 224, 224),
     "layout": "torchvision",
     "recipe": "SGD, batch 256, momentum 0.9, weight decay 1e-4, lr 0.1 divided by 10 on plateaus, 600,000 steps, no "
