@@ -42,9 +42,11 @@ class DataSettings:
     group: str = ""
     batch_size: Annotated[int | Auto, Range(1, 10**9)] = "auto"
     augment: str = ""
+    test_crops: Literal[1, 10] = 1
     normalize: Literal["auto", "standard", "unit", "none"] = "auto"
     limit: Annotated[int, Range(0)] = 0
     drop_duplicates: bool = False
+    classes: int | list[str] = 0
     workers: Annotated[int | Auto, Range(0, 1024)] = "auto"
 
 
@@ -56,11 +58,16 @@ class TrainingSettings:
     until: str = ""
     stop_after: Annotated[int | Auto, Range(0, 10**9)] = "auto"
     clip_norm: Annotated[float, Range(0)] = 0.0
+    clip_value: Annotated[float, Range(0)] = 0.0
+    l1: Annotated[float, Range(0, 1e6)] = 0.0
+    l2: Annotated[float, Range(0, 1e6)] = 0.0
     class_weights: Literal["none", "balanced"] | list[float] = "none"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    freeze: str | list[str] = ""
     device: str = "auto"
     threads: Annotated[int | Auto, Range(1, 4096)] = "auto"
     folds: Annotated[int, Range(0, 1000)] = 0
+    members: Annotated[int, Range(0, 1000)] = 0
     log_steps: Annotated[int | Auto, Range(1, 10**9)] = "auto"
     save_steps: Annotated[int, Range(0, 10**12)] = 0
     save_seconds: Annotated[float, Range(0)] = 30.0
@@ -198,6 +205,10 @@ class Recipe:
             else:
                 tables[name] = given  # settings of a part that is still to be chosen
         return Recipe(self.seed, {name: table for name, table in tables.items() if table})
+
+    def document(self) -> dict[str, Any]:
+        """The seed and the tables, as a recipe file holds them."""
+        return {"seed": self.seed, **{name: dict(table) for name, table in self.tables.items()}}
 
     def text(self) -> str:
         """This recipe as TOML."""

@@ -30,7 +30,8 @@ def look(data: Annotated[str, typer.Argument(help="A path or an embedded name.")
 @app.command()
 def train(
     words: Annotated[
-        list[str] | None, typer.Argument(help="[DATA or recipe.toml] and overrides.", metavar="[DATA] [OVERRIDES]...")
+        list[str] | None,
+        typer.Argument(help="[@RECIPE] [DATA or recipe.toml], overrides.", metavar="[@RECIPE] [DATA] [OVERRIDES]..."),
     ] = None,
     out: Out = None,
     require: Require = None,
@@ -116,15 +117,19 @@ def report(run: Annotated[str, typer.Argument(help="A run folder.")]) -> None:
 
 
 def recipe_of(words: list[str]) -> Any:
-    """The recipe that a list of words means: [DATA or recipe.toml] first, then overrides."""
+    """The recipe that a list of words means: [@NAME] [DATA or recipe.toml] first, then overrides."""
     from netwright.recipe import Recipe
 
-    recipe = Recipe()
+    recipe, words = Recipe(), list(words)
+    if words and words[0].startswith("@"):
+        from netwright.recipes import shipped
+
+        recipe = shipped(words.pop(0).removeprefix("@"))
     first = words[0] if words else ""
     if first and ("=" not in first or os.path.exists(first)):
         words = words[1:]
         if first.endswith(".toml"):
-            recipe = Recipe.read(first)
+            recipe = recipe.updated(Recipe.read(first).document(), first)
         else:
             recipe = recipe.set("data.path", first)
     for word in words:

@@ -13,14 +13,14 @@ from netwright.catalogue import READERS, Part, Setting, check_settings, settings
 from netwright.data import audit
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED, load_embedded
-from netwright.data.encoders import Encoder, NumberEncoder
+from netwright.data.encoders import Encoder, NumberEncoder, for_augment, no_ten_crops
 from netwright.data.files.opening import open_tree
 from netwright.data.files.tree import Tree
 from netwright.data.readers.image_folder import flat_pictures
 from netwright.data.source import Examples, InMemory, Problem, Source, Table
 from netwright.data.splits import split
 from netwright.data.tables.encoder import TableEncoder
-from netwright.data.targets import class_name, decide_task, fit_targets, usable
+from netwright.data.targets import class_name, decide_task, fit_targets, only_classes, usable
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 from netwright.randomness import permutation
@@ -226,6 +226,10 @@ def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bo
     """Divide, fit on the training split, audit."""
     task = decide_task(source, settings["task"])
     positions, problems = usable(source, task)
+    if task == "classify":
+        source, positions = only_classes(source, positions, settings["classes"])
+    elif settings["classes"]:
+        raise UsageError(say("data.classes: this task has no classes"))
     marks = audit.digests(source)
     assert source.targets is not None
     if settings["drop_duplicates"]:
@@ -279,8 +283,11 @@ def _examined(source: Source, splits: dict[str, np.ndarray], marks: list[bytes],
 def fit_encoder(source: Source, train: np.ndarray, settings: Mapping[str, Any]) -> Encoder:
     """The encoder of this kind of data, fitted on the training examples alone."""
     if source.kind == "table":
+        if settings.get("test_crops", 1) != 1:
+            raise UsageError(no_ten_crops())
         return TableEncoder.fit(source.examples.take(train), settings["normalize"])
     if not isinstance(source.examples, InMemory) and len(train) > STATISTICS_SAMPLE:
         chosen = permutation(len(train), settings["split_seed"], "statistics")[:STATISTICS_SAMPLE]
         train = train[np.sort(chosen)]
-    return NumberEncoder.fit(source.kind, source.examples.take(train), settings["normalize"])
+    examples = source.examples.take(train)
+    return for_augment(NumberEncoder.fit(source.kind, examples, settings["normalize"]), examples, settings)

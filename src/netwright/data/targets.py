@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from netwright.data.source import Problem, Source
-from netwright.errors import DataError, hint
+from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 
 FEW = 20
@@ -151,17 +151,21 @@ def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
         return NumberTargets(float((numbers / top).mean() * top), float((numbers / top).std() * top) or 1.0)
     trained = {class_name(value) for value in source.targets[train]}
     names = {undotted(class_name(value), trained) for value in source.targets if _named(value)}
-    if source.classes is not None:
-        ordered = [name for name in source.classes if name in names]
-    elif all(math.isfinite(number(name)) for name in names):
-        ordered = sorted(names, key=lambda name: (number(name), name))  # "1" and "01" are two names of one number
-    else:
-        ordered = sorted(names)
+    ordered = _ordered(names, source.classes)
     if len(ordered) < 2:
         raise DataError(
             say("{name} has one class only ({classes}); two are needed", name=source.name, classes=", ".join(ordered))
         )
     return ClassTargets(ordered)
+
+
+def _ordered(names: set[str], stated: list[str] | None) -> list[str]:
+    """Class names in the order that the format states, else by number or by letter."""
+    if stated is not None:
+        return [name for name in stated if name in names]
+    if all(math.isfinite(number(name)) for name in names):
+        return sorted(names, key=lambda name: (number(name), name))  # "1" and "01" are two names of one number
+    return sorted(names)
 
 
 def _named(value: Any) -> bool:
@@ -190,3 +194,27 @@ def number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return float("nan")
+
+
+def only_classes(source: Source, positions: np.ndarray, wanted: int | list[str]) -> tuple[Source, np.ndarray]:
+    """The source and the positions of some classes alone: the first so many, or those named; 0 keeps all.
+
+    Errors: UsageError for a name that is no class, or fewer than two classes.
+    """
+    if not wanted:
+        return source, positions
+    assert source.targets is not None
+    labels = np.array([class_name(value) for value in source.targets], dtype=object)
+    known = _ordered(set(labels[positions]), source.classes)
+    if isinstance(wanted, int):
+        chosen = known[:wanted] if 2 <= wanted <= len(known) else []
+    else:
+        chosen = [name for name in known if name in wanted]
+        for name in wanted:
+            if name not in known:
+                raise UsageError(say("data.classes: there is no class {name!r}.", name=name) + " " + hint(name, known))
+    if len(chosen) < 2:
+        text = say("data.classes = {wanted}; it keeps 2 to {count} classes: a number of them, or their names",
+                   wanted=wanted, count=len(known))  # fmt: skip
+        raise UsageError(text)
+    return replace(source, classes=list(chosen)), positions[np.isin(labels[positions], chosen)]
