@@ -217,7 +217,7 @@ def test_two_parts_of_one_name_are_refused(restored):
         def mse(outputs, target):
             """Mine."""
 
-    assert LOSSES["mse"].build.__module__ == "netwright.parts.losses"
+    assert LOSSES["mse"].build.__module__ == "netwright.parts.losses.numbers"
 
 
 def test_a_name_of_the_catalogue_is_refused_even_before_the_family_was_asked(tmp_path):
@@ -236,7 +236,7 @@ def test_a_name_of_the_catalogue_is_refused_even_before_the_family_was_asked(tmp
     import sys
 
     found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    assert found.stdout == "two parts of losses are called 'mse'\nTrue netwright.parts.losses\n"
+    assert found.stdout == "two parts of losses are called 'mse'\nTrue netwright.parts.losses.numbers\n"
 
 
 def test_facts_that_the_code_relies_on_are_asked_for_at_once(restored):

@@ -14,7 +14,10 @@ _HOMES = {
     "read": "netwright.data.read",
     "network": "netwright.api",
     "anatomy": "netwright.api",
+    "diagram": "netwright.api",
+    "graph": "netwright.api",
     "steps": "netwright.api",
+    "trace": "netwright.measures.trace",
     "train": "netwright.run",
     "resume": "netwright.run",
     "open": "netwright.run",
@@ -32,14 +35,15 @@ _RENAMED = {"open": "open_run"}  # a module-level `open` would hide the builtin 
 
 __all__ = [
     "DataError", "NetwrightError", "Recipe", "Run", "RunError", "Terms", "UsageError", "__version__", "anatomy",
-    "compare", "evaluate", "network", "open", "read", "resume", "steps", "train",
+    "compare", "diagram", "evaluate", "graph", "network", "open", "read", "resume", "steps", "trace", "train",
 ]  # fmt: skip
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would take most of the import time
 if TYPE_CHECKING:
-    from netwright.api import anatomy, network, steps
+    from netwright.api import anatomy, diagram, graph, network, steps
     from netwright.data.read import read
     from netwright.errors import DataError, NetwrightError, RunError, UsageError
+    from netwright.measures.trace import trace
     from netwright.recipe import Recipe
     from netwright.run import Run, compare, evaluate, resume, train
     from netwright.run import open_run as open

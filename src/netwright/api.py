@@ -1,7 +1,7 @@
 """Networks by name for Python: build one, look at its sizes, own the loop."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from netwright.errors import UsageError
 from netwright.language import say
 from netwright.measures.anatomy import Anatomy
 from netwright.measures.anatomy import anatomy as measure
+from netwright.measures.blueprint import blueprint
+from netwright.measures.graph import Graph
 from netwright.recipe import Recipe
 from netwright.training.job import Job, new_batches, new_state
 from netwright.training.launch import launch
@@ -20,6 +22,10 @@ from netwright.training.loop import Step
 from netwright.training.loop import steps as loop
 from netwright.training.plan import build, resolve
 from netwright.training.progress import Progress
+from netwright.training.published import with_weights
+
+if TYPE_CHECKING:
+    from netwright.measures.trace import StepTrace
 
 
 def network(
@@ -39,14 +45,17 @@ def network(
     if data is not None:
         data = _dataset(data)
         recipe = Recipe(seed).updated({"network": {"name": name, **settings}}, say("arguments"))
-        return build(resolve(recipe, data), data.inputs, data.outputs)
+        recipe = resolve(recipe, data)
+        return with_weights(build(recipe, data.inputs, data.outputs), recipe)
     if inputs is None or outputs is None:
         raise UsageError(say("network({name!r}) wants data, or inputs= and outputs=", name=name))
     table = {"name": name, **NETWORKS[name].check(settings)}
     shape = inputs_of(inputs)
-    goal = outputs if isinstance(outputs, dict) else {"kind": "class", "count": int(outputs)}
+    kind = NETWORKS[name].facts.get("outputs", "class")
+    goal = outputs if isinstance(outputs, dict) else {"kind": kind, "count": int(outputs)}
     loss = NETWORKS[name].facts.get("loss") or ("cross_entropy" if goal["kind"] == "class" else "mse")
-    return build(Recipe(seed, {"network": table, "loss": {"name": loss}}), shape, goal)
+    recipe = Recipe(seed, {"network": table, "loss": {"name": loss}})
+    return with_weights(build(recipe, shape, goal), recipe)
 
 
 def _dataset(data: Any) -> Dataset:
@@ -75,13 +84,54 @@ def inputs_of(shape: Any) -> dict[str, Any]:
 def anatomy(
     net: nn.Module | str, data: Any = None, *, inputs: Any = None, outputs: Any = None, **settings: Any
 ) -> Anatomy:
-    """Shapes, parameters, multiply-adds, neurons, connections and receptive fields, per layer and in total."""
+    """Shapes, parameters, multiply-adds, neurons, connections, receptive fields and memory, per layer and in total.
+
+    A network given by its name is built without memory for weights; a module stays as and where it is. Errors:
+    WrongSize (a UsageError) with the layers so far where the input does not fit.
+    """
+    return measure(*_measured(net, data, inputs, outputs, settings))
+
+
+def diagram(net: nn.Module | str, data: Any = None, *, inputs: Any = None, outputs: Any = None, **settings: Any) -> str:
+    """The network as a picture (SVG): layers, branches and sums in the order of the data's flow, sizes at the lines."""
+    from netwright.measures.diagram import diagram as draw
+
+    return draw(*_measured(net, data, inputs, outputs, settings))
+
+
+def graph(net: nn.Module | str, data: Any = None, *, inputs: Any = None, outputs: Any = None, **settings: Any) -> Graph:
+    """The computational graph: every operation with its inputs, each after those that it reads."""
+    from netwright.measures.graph import graph as export
+
+    return export(*_measured(net, data, inputs, outputs, settings))
+
+
+def worked_step(
+    net: nn.Module | str, *, inputs: Any = None, outputs: Any = None, loss: str = "auto", **settings: Any
+) -> "StepTrace":
+    """One training step of a small network on a small example, as numbers; `trace` takes an example of your own."""
+    from netwright.measures.trace import example, trace
+
+    model = network(net, inputs=inputs, outputs=outputs, **settings) if isinstance(net, str) else net
+    given = example(model, inputs_of(inputs), outputs, loss)
+    return trace(model, given.inputs, given.target, loss=loss, name=net if isinstance(net, str) else "")
+
+
+def _measured(
+    net: nn.Module | str, data: Any, inputs: Any, outputs: Any, settings: dict[str, Any]
+) -> tuple[nn.Module, dict[str, Any], str]:
+    """A network, the inputs it is to be measured with, and its name."""
+    data = _dataset(data) if data is not None else None
     if isinstance(net, str):
-        net = network(net, data, inputs=inputs, outputs=outputs, **settings)
+        if data is None and (inputs is None or outputs is None):
+            raise UsageError(say("network({name!r}) wants data, or inputs= and outputs=", name=net))
+        ends = data.inputs if data is not None else inputs_of(inputs)
+        made = blueprint(net, ends, lambda sizes: network(net, data, inputs=sizes, outputs=outputs, **settings))
+        return made, ends, net
     if data is None and inputs is None:
         raise UsageError(say("anatomy wants data, or inputs=(channels, height, width)"))
     name = getattr(net, "catalogue_table", {}).get("name", "")
-    return measure(net, _dataset(data).inputs if data is not None else inputs_of(inputs), name)
+    return net, data.inputs if data is not None else inputs_of(inputs), name
 
 
 def steps(
@@ -99,7 +149,7 @@ def steps(
         table = {"name": net} if isinstance(net, str) else dict(net)
         chosen = chosen.updated({"network": table}, say("arguments"))
     chosen = resolve(chosen, data, module)
-    model = module if module is not None else build(chosen, data.inputs, data.outputs)
+    model = module if module is not None else with_weights(build(chosen, data.inputs, data.outputs), chosen)
     job = Job(data, chosen, model, launch(chosen.table("training")), Progress(quiet=True))
     state, batches = new_state(job), new_batches(job)
     state.total_steps = batches.per_epoch * job.training["epochs"]

@@ -20,7 +20,7 @@ from pkgutil import iter_modules
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from netwright.errors import UsageError, hint, nearest
-from netwright.language import say
+from netwright.language import say, translated
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,12 @@ class Part:
     name: str
     build: Callable[..., Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings that every part of the family takes, for whoever uses it: `build` does not see them."""
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
-        return settings_of(self.build)
+        return {**settings_of(self.build), **self.shared}
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Check settings against this part's signature; return them in their right types."""
@@ -166,7 +168,8 @@ class Part:
         return {name: setting.default for name, setting in self.settings.items()}
 
     def __call__(self, *positional: Any, **given: Any) -> Any:
-        return self.build(*positional, **self.check(given))
+        own = {name: value for name, value in self.check(given).items() if name not in self.shared}
+        return self.build(*positional, **own)
 
     @property
     def summary(self) -> str:
@@ -183,17 +186,28 @@ class Part:
 
     def card(self) -> dict[str, Any]:
         """What `netwright show` prints."""
-        facts = {key: value for key, value in self.facts.items() if key != "source"}
+        facts = {key: value for key, value in self.facts.items() if key not in ("source", "measured")}
+        if "measured" in self.facts:
+            facts |= self.facts["measured"](self)  # a function of the part, asked only when its card is made
+        facts |= {key: _translated(facts[key]) for key in PROSE if key in facts}
         settings = {name: setting.schema() for name, setting in self.settings.items()}
         return {
             "family": self.family,
             "name": self.name,
-            "summary": say(self.summary),
-            "formula": self.formula,
+            "summary": translated(self.summary),
+            "formula": translated(self.formula),
             "settings": settings,
             "source": self.facts.get("source", ""),
             "facts": facts,
         }
+
+
+PROSE = ("stage", "error_on", "recipe", "traps", "reads", "given")
+"""Facts that are sentences or words for people, shown in their language."""
+
+
+def _translated(fact: Any) -> Any:
+    return translated(fact) if isinstance(fact, str) else [translated(text) for text in fact]
 
 
 def variant(build: Callable[..., Any], *leading: Any, summary: str) -> Callable[..., Any]:
@@ -210,8 +224,10 @@ def variant(build: Callable[..., Any], *leading: Any, summary: str) -> Callable[
 class Family(Mapping[str, Part]):
     """All parts of one kind, by name; its modules are imported when it is first asked."""
 
-    def __init__(self, name: str, home: str, facts: tuple[str, ...] = ()) -> None:
-        self.name, self.home, self.facts = name, home, facts
+    def __init__(
+        self, name: str, home: str, facts: tuple[str, ...] = (), shared: Mapping[str, Setting] | None = None
+    ) -> None:
+        self.name, self.home, self.facts, self.shared = name, home, facts, shared or {}
         self._parts: dict[str, Part] = {}
         self._loaded = False
 
@@ -227,7 +243,7 @@ class Family(Mapping[str, Part]):
                 raise ValueError(f"{key!r} of {self.name} lacks {', '.join(lacking)}: @{self.name.upper()}.add(...)")
             if key in self._parts:
                 raise ValueError(f"two parts of {self.name} are called {key!r}")
-            self._parts[key] = Part(self.name, key, build, facts)
+            self._parts[key] = Part(self.name, key, build, facts, self.shared)
             return build
 
         return register
@@ -267,7 +283,7 @@ POOLING = Family("pooling", "netwright.parts.pooling")
 CELLS = Family("cells", "netwright.parts.cells")
 AUGMENTATIONS = Family("augmentations", "netwright.parts.augmentations")
 METRICS = Family("metrics", "netwright.parts.metrics", ("task", "better"))
-NETWORKS = Family("networks", "netwright.networks")
+NETWORKS = Family("networks", "netwright.networks", shared={"weights": Setting("weights", (str,), "")})
 READERS = Family("readers", "netwright.data.readers", ("recognises", "given"))
 FAULTS = Family("faults", "netwright.doctor.symptoms")
 RECIPES = Family("recipes", "netwright.recipes")

@@ -30,7 +30,7 @@ from netwright.rundir import SEALED, RunFolder, replace_bytes, sha256
 from netwright.training import folds
 from netwright.training.checkpoints import from_bytes, newest
 from netwright.training.forward import Forward
-from netwright.training.job import Job, check, stored_recipe
+from netwright.training.job import Job, check, check_model, stored_recipe
 from netwright.training.keeper import truths
 from netwright.training.launch import Launch, differences, environment, git_commit, launch
 from netwright.training.plan import build, from_catalogue, resolve, settings
@@ -134,7 +134,8 @@ def train(
     check(recipe, dataset)
     for text in require:
         Condition.parse(text, dataset.task, "--require")
-    model = module if module is not None else build(recipe, dataset.inputs, dataset.outputs)
+    module = None if known and recipe.table("training")["members"] > 1 else module
+    model = check_model(recipe, module if module is not None else build(recipe, dataset.inputs, dataset.outputs))
     sizes = anatomy(model, dataset.inputs, recipe.table("network")["name"])
     where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"])
     recipe = recipe.updated({"training": where.settings()}, say("arguments"))
@@ -268,7 +269,7 @@ def _again(folder: RunFolder, data: Any, network: nn.Module | None, progress: Pr
     table = recipe.table("data")
     path = table.pop("path")
     dataset = data if isinstance(data, Dataset) else read(path if data is None else data, **table)
-    model = network if network is not None else build(recipe, dataset.inputs, dataset.outputs)
+    model = check_model(recipe, network if network is not None else build(recipe, dataset.inputs, dataset.outputs))
     _finish(_new_job(folder, dataset, recipe, model, launch(recipe.table("training")), progress), None, started)
     return Run(folder, network, dataset)
 

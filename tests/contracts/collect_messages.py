@@ -3,7 +3,8 @@
     python tests/contracts/collect_messages.py [--all]
 
 Messages are the templates of `say(...)`, what the cards of the catalogue say, and the help of the command line.
-Templates that are no literals are followed to the literals they are chosen from, where these stand in the same function or in a constant of the same module; words that come from data structures are listed in WORDS.
+Templates that are no literals are followed to the literals they are chosen from, where these stand in the same function
+or in a constant of the same module; words that come from data structures are listed in WORDS.
 """
 
 import ast

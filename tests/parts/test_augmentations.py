@@ -7,9 +7,18 @@ import torch.nn.functional as F
 
 from netwright.catalogue import AUGMENTATIONS
 from netwright.errors import UsageError
-from netwright.parts.augmentations import Draws, read_augment
+from netwright.parts.augmentations import Draws, Pixels, read_augment
 
-SPECS = ["crop pad=4", "crop pad=2 fill=reflect", "flip", "translate pixels=3", "noise std=0.3", "crop, flip, noise"]
+SPECS = ["crop pad=4", "crop pad=2 fill=reflect", "crop size=6", "crop pad=1 size=8", "flip", "vertical_flip"]
+SPECS += ["translate pixels=3", "noise std=0.3", "crop, flip, noise", "resize_crop", "resize_crop size=5", "rotate 40"]
+SPECS += ["scale 0.5 2", "scale 0.5 2 fill=zeros", "shear 20", "affine", "affine fill=reflect", "elastic 8 2", "blur"]
+SPECS += ["color_jitter hue=0.2", "pca_lighting 2", "pca_lighting by=deviation", "cutout 3 holes=2", "random_erasing"]
+SPECS += ["random_erasing fill=zeros"]
+MIXING = ["mixup 1", "cutmix"]
+PIXELS = Pixels(
+    torch.tensor([0.4, 0.5, 0.6]).double(), torch.tensor([4.0, 3.0, 2.0]).double(), 0.0, 1.0,
+    torch.tensor([0.1, 0.02, 0.01]).double(), torch.linalg.qr(torch.rand(3, 3).double())[0],
+)  # fmt: skip
 
 
 def images(count=24, channels=3, size=9):
@@ -17,12 +26,12 @@ def images(count=24, channels=3, size=9):
 
 
 def test_every_augmentation_is_tried_here():
-    assert set(AUGMENTATIONS) == {word.split()[0] for spec in SPECS for word in spec.split(", ")}
+    assert set(AUGMENTATIONS) == {word.split()[0] for spec in SPECS + MIXING for word in spec.split(", ")}
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_an_example_changes_alike_in_any_batch(spec):
-    augment, batch, ids = read_augment(spec), images(), np.arange(100, 124)
+    augment, batch, ids = read_augment(spec, PIXELS), images(), np.arange(100, 124)
     whole = augment(batch, ids, seed=1, epoch=2)
     order = np.random.default_rng(0).permutation(24)
     parts = [augment(batch[some], ids[some], seed=1, epoch=2) for some in np.array_split(order, 5)]
@@ -31,7 +40,7 @@ def test_an_example_changes_alike_in_any_batch(spec):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_seed_and_epoch_decide(spec):
-    augment, batch, ids = read_augment(spec), images(), np.arange(24)
+    augment, batch, ids = read_augment(spec, PIXELS), images(), np.arange(24)
     first = augment(batch, ids, seed=1, epoch=0)
     assert torch.equal(first, augment(batch, ids, seed=1, epoch=0))
     assert not torch.equal(first, augment(batch, ids, seed=1, epoch=1))
@@ -40,10 +49,44 @@ def test_seed_and_epoch_decide(spec):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_shape_and_dtype_stay(spec):
-    batch = images().to(torch.float32)[:, :, :, :7]
-    changed = read_augment(spec)(batch, np.arange(24), seed=0, epoch=0)
-    assert changed.shape == batch.shape
-    assert changed.dtype == batch.dtype
+    augment = read_augment(spec, PIXELS)
+    for dtype in (torch.float32, torch.float64):
+        batch = images().to(dtype)[:, :, :, :8]
+        changed = augment(batch, np.arange(24), seed=0, epoch=0)
+        assert changed.shape == (24, 3, augment.size or 9, augment.size or 8)
+        assert changed.dtype == batch.dtype
+        assert changed.isfinite().all()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_batch_given_is_left_alone(spec):
+    batch = images()
+    before = batch.clone()
+    read_augment(spec, PIXELS)(batch, np.arange(24), seed=0, epoch=0)
+    assert torch.equal(batch, before)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("shape", [(0, 3, 9, 9), (1, 3, 8, 8), (2, 3, 9, 30)])
+def test_empty_single_and_oblong_batches_pass(spec, shape):
+    augment = read_augment(spec, PIXELS)
+    changed = augment(torch.rand(shape), np.arange(shape[0]), seed=0, epoch=0)
+    assert changed.shape == (*shape[:2], augment.size or shape[2], augment.size or shape[3])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_everything_happens_on_the_batchs_device(spec):
+    augment = read_augment(spec, PIXELS)
+    changed = augment(torch.empty(4, 3, 9, 8, device="meta"), np.arange(4), seed=0, epoch=0)
+    assert changed.device.type == "meta"
+    assert changed.shape == (4, 3, augment.size or 9, augment.size or 8)
+
+
+@pytest.mark.parametrize("spec", MIXING)
+def test_mixing_happens_on_the_batchs_device(spec):
+    batch = torch.empty(4, 3, 9, 8, device="meta")
+    mixed, share = read_augment(spec).mix(batch, batch, np.arange(4), seed=0, epoch=0)
+    assert mixed.device.type == share.device.type == "meta"
 
 
 def test_every_crop_is_a_window_of_the_padded_picture():
@@ -91,10 +134,6 @@ def test_whole_numbers_cover_their_range_evenly():
     assert torch.bincount(draws + 1).tolist() == pytest.approx([3000] * 3, rel=0.1)
 
 
-def test_an_empty_batch_passes():
-    assert read_augment("crop, flip, noise")(images()[:0], np.arange(0), seed=0, epoch=0).shape == (0, 3, 9, 9)
-
-
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -103,6 +142,16 @@ def test_an_empty_batch_passes():
         ("flip 2", "probability = 2"),
         ("crop pad=4 flip", "numbers come first"),
         ("", "nothing is written"),
+        ("crop size=-1", "size = -1"),
+        ("crop pad=reflect", "pad = 'reflect'"),
+        ("rotate 400", "degrees = 400"),
+        ("rotate fill=black", "fill = 'black'"),
+        ("colour_jitter", "Did you mean 'color_jitter'"),
+        ("random_crop", "not in the catalogue"),
+        ("color_jitter hue=0.6", "hue = 0.6"),
+        ("mixup, flip", "'flip' stands behind 'mixup'"),
+        ("mixup, cutmix", "'cutmix' stands behind 'mixup'; what mixes examples stands last, once"),
+        ("mixup 0", "alpha = 0"),
     ],
 )
 def test_mistakes_are_answered(spec, words):

@@ -1,6 +1,6 @@
 """Initializers: moments and limits by their formulas, fans by torch's rule, and whom a spec reaches."""
 
-from math import sqrt
+from math import ceil, sqrt
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ STD = {
     "he_normal": sqrt(2 / 600),
     "he_uniform": sqrt(2 / 600),
     "uniform": 0.1 / sqrt(12),
+    "truncated_normal": 0.0879626,
 }
 
 
@@ -64,7 +65,7 @@ def test_identity_passes_the_input_on():
     assert torch.equal(filled("identity", (3, 4)), torch.eye(3, 4))
 
 
-@pytest.mark.parametrize("name", [name for name in INITIALIZERS if name not in ("constant", "identity")])
+@pytest.mark.parametrize("name", [name for name in INITIALIZERS if name not in ("constant", "identity", "bilinear")])
 def test_the_seed_alone_decides(name):
     assert torch.equal(filled(name, seed=3), filled(name, seed=3))
     assert not torch.equal(filled(name, seed=3), filled(name, seed=4))
@@ -145,3 +146,60 @@ def test_small_weights_fade_on_a_deep_tanh_net_and_scaled_ones_do_not():
 def test_limits_in_the_wrong_order_are_refused():
     with pytest.raises(UsageError, match=r"low = 1.0 lies above high = 0.0"):
         INITIALIZERS["uniform"](torch.empty(3, 3), low=1.0, high=0.0)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1, 7), (10, 4, 3, 3)])
+@pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.9])
+def test_sparse_leaves_as_many_weights_of_each_input_as_torch(shape, sparsity):
+    zeros = (filled("sparse", shape, sparsity=sparsity) == 0).flatten(1).sum(0)
+    expected = min(ceil(sparsity * shape[0]), shape[0] - 1)
+    assert set(zeros.tolist()) == {expected}
+    if shape == (40, 30):
+        theirs = nn.init.sparse_(torch.empty(shape), sparsity)
+        assert set((theirs == 0).sum(0).tolist()) == {expected}
+
+
+def test_sparse_draws_the_rest_from_a_normal_distribution():
+    weight = filled("sparse", (500, 400), sparsity=0.5, std=0.3)
+    assert float(weight[weight != 0].std()) == pytest.approx(0.3, rel=0.01)
+    rows = (weight == 0).sum(1).float()
+    assert 150 < float(rows.min()) < float(rows.max()) < 250  # spread over the outputs at random
+
+
+def test_a_truncated_normal_has_no_tails():
+    assert float(filled("truncated_normal", std=0.2).abs().max()) <= 0.4
+
+
+@pytest.mark.parametrize(("factor", "size"), [(2, 4), (3, 5), (4, 8)])
+def test_bilinear_enlarges_as_interpolation_does(factor, size):
+    up = nn.ConvTranspose2d(2, 2, size, factor, padding=(size - factor) // 2, bias=False)
+    INITIALIZERS["bilinear"](up.weight.detach())
+    x = torch.randn(1, 2, 6, 7)
+    expected = nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    inner = (..., slice(factor, -factor), slice(factor, -factor))
+    torch.testing.assert_close(up(x)[inner], expected[inner])
+
+
+def test_bilinear_wants_windows():
+    with pytest.raises(UsageError, match=r"windows of maps, not the shape \(3, 4\)"):
+        INITIALIZERS["bilinear"](torch.empty(3, 4))
+
+
+@pytest.mark.parametrize("init", ["constant(value=0.1)", "identity"])
+def test_equal_units_stay_equal_for_ever_and_different_ones_do_not(init):
+    """S-112: hidden units that begin alike get the same gradient at every step."""
+    net = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))
+    initialise(net, init)
+    if init == "identity":
+        apply_init(net, "small_normal", torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
+    for _ in range(50):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), (x[:, 0] > 0).long()).backward()
+        optimizer.step()
+    units = net[0].weight.detach()
+    spread, moved = float((units - units[0]).abs().max()), float((units - 0.1).abs().max())
+    assert (spread < 1e-5) is init.startswith("constant")
+    assert (spread > 0.1) is (init == "identity")
+    assert moved > 0.05

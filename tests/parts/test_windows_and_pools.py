@@ -105,9 +105,10 @@ def test_global_pooling():
     torch.testing.assert_close(POOLING["globalpool"]((3, 4, 5), kind="max")(x), x.amax((2, 3)))
 
 
-@pytest.mark.parametrize("name", list(POOLING))
+@pytest.mark.parametrize("name", [name for name in POOLING if name != "subsample"])
 def test_pools_learn_nothing(name):
-    assert list(POOLING[name]((2, 8, 8)).parameters()) == []
+    given = {"size": 2} if name == "adaptivepool" else {}
+    assert list(POOLING[name]((2, 8, 8), **given).parameters()) == []
 
 
 @pytest.mark.parametrize(

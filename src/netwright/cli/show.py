@@ -1,28 +1,45 @@
 """Verbs on the catalogue: anatomy, list, show, convert-weights."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from netwright.cli.console import Overrides, answer, app
+from netwright.cli.console import answer, app, note
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.rundir import replace_bytes
 
 
 @app.command()
 def anatomy(
-    network: Annotated[str, typer.Argument(help="A network of the catalogue.")],
-    overrides: Overrides = None,
-    input: Annotated[str, typer.Option(help="Features; steps,features; or channels,height,width.")] = "1,28,28",
-    outputs: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    networks: Annotated[
+        list[str],
+        typer.Argument(help="A network, or two; then overrides.", metavar="NETWORK [NETWORK] [OVERRIDES]..."),
+    ],
+    input: Annotated[str, typer.Option(help="Features; steps,features; or channels,height,width.")] = "",
+    outputs: Annotated[int, typer.Option(help="Number of classes; 0: as in the network's paper.")] = 0,
+    step: Annotated[bool, typer.Option("--step", help="One training step as numbers.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Every operation, each after those that it reads.")] = False,
+    svg: Annotated[str, typer.Option(help="A file for a drawing of the network.", metavar="FILE.svg")] = "",
 ) -> None:
     """Shapes, parameters, multiply-adds, neurons, connections and receptive fields."""
-    from netwright.api import anatomy as measure
-    from netwright.recipe import Recipe
+    from netwright import api
 
-    words = [word if "." in word.partition("=")[0] else f"network.{word}" for word in overrides or []]
-    settings = Recipe().set("network", network).override(words).table("network")
-    answer(measure(settings.pop("name"), inputs=shape_of(input), outputs=outputs, **settings))
+    names, settings = named(networks)
+    shapes = [ends(name, input, outputs, step) for name in names]
+    if len(names) > 1:
+        if step or graph or svg:
+            raise UsageError(say("--step, --graph and --svg show one network; {count} came", count=len(names)))
+        from netwright.measures.side_by_side import side_by_side
+
+        first, second = (api.anatomy(name, **at, **settings) for name, at in zip(names, shapes, strict=True))
+        return answer(side_by_side(first, second))
+    chosen = api.worked_step if step else api.graph if graph else api.anatomy
+    answer(chosen(names[0], **shapes[0], **settings))
+    if svg:
+        replace_bytes(Path(svg), api.diagram(names[0], **shapes[0], **settings).encode())
+        note(svg)
 
 
 @app.command("list")
@@ -47,6 +64,35 @@ def show(
 
     card = card_of(family, name)
     answer(card, card_text(card))
+
+
+def named(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """One or two networks, and the settings that follow them."""
+    from netwright.recipe import Recipe
+
+    names = [word for word in words[:2] if "=" not in word]
+    rest = [word if "." in word.partition("=")[0] else f"network.{word}" for word in words[len(names) :]]
+    tables = [Recipe().set("network", name).override(rest).table("network") for name in names]
+    if not names:
+        raise UsageError(say("anatomy wants a network first: netwright anatomy convnet"))
+    settings = tables[0]
+    settings.pop("name")
+    return names, settings
+
+
+def ends(network: str, input: str, outputs: int, step: bool) -> dict[str, Any]:
+    """The inputs and outputs asked for; left out, those of the network's paper (or of a small worked example)."""
+    from netwright.catalogue import NETWORKS
+
+    facts = NETWORKS[network].facts
+    shape, count = tuple(facts.get("at", (1, 28, 28))), int(facts.get("classes_at", 1000 if "at" in facts else 10))
+    if step:
+        from netwright.measures.trace import sizes
+
+        shape, count = sizes(network)
+    elif facts.get("classes"):
+        count = int(facts["classes"])
+    return {"inputs": shape_of(input) if input else shape, "outputs": outputs or count}
 
 
 def shape_of(text: str) -> tuple[int, ...]:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from netwright.data.encoders import Encoder
+from netwright.data.encoders import Encoder, NumberEncoder
 from netwright.data.source import Problem, Source
 from netwright.data.splits import Splits
 from netwright.data.targets import ClassTargets, Targets, class_name
 from netwright.language import say
+from netwright.parts.augmentations import read_augment
 
 
 @dataclass
@@ -48,6 +49,11 @@ class Dataset:
         return self.encoder.inputs
 
     @property
+    def shape(self) -> list[int]:
+        """The shape of one example as training takes it: `inputs`, or a larger picture that it crops."""
+        return self.encoder.shape if isinstance(self.encoder, NumberEncoder) else _sizes(self.inputs)
+
+    @property
     def outputs(self) -> dict[str, Any]:
         return self.targets.outputs
 
@@ -70,11 +76,18 @@ class Dataset:
         """The encoded targets of a split: class numbers (N,) or standardised numbers (N, 1)."""
         return self.targets.encode(self.raw_targets(split))
 
-    def input_tensor(self, split: str) -> Tensor:
+    def encode(self, positions: np.ndarray, whole: bool = False) -> Tensor:
+        """What the network reads of the examples at `positions`; `whole`: pictures before a crop of training."""
+        examples = self.source.examples.take(positions)
+        cropped = whole and isinstance(self.encoder, NumberEncoder)
+        return self.encoder.encode_whole(examples) if cropped else self.encoder.encode(examples)  # type: ignore[attr-defined]
+
+    def input_tensor(self, split: str, whole: bool = False) -> Tensor:
         """The encoded inputs of a whole split (float32); small splits only, see `fits_in_memory`."""
-        if split not in self._encoded:
-            self._encoded[split] = self.encoder.encode(self.source.examples.take(self.splits[split]))
-        return self._encoded[split]
+        key = f"{split} whole" if whole and self.shape != _sizes(self.inputs) else split
+        if key not in self._encoded:
+            self._encoded[key] = self.encode(self.splits[split], whole)
+        return self._encoded[key]
 
     def ids(self, split: str) -> list[str]:
         """What to call each example of a split."""
@@ -109,6 +122,8 @@ class Dataset:
         """The recorded settings that this reading does not share, where they decide splits or statistics."""
         free = ("path", "batch_size", "workers", "augment", "test")
         names = [name for name in recorded if name not in free and self.settings.get(name) != recorded[name]]
+        if self.kind == "image" and _asks(recorded.get("augment", "")) != _asks(self.settings.get("augment", "")):
+            names.append("augment")  # it decides the size that the network reads
         if isinstance(recorded.get("test"), float) and self.settings["test"] != recorded["test"]:
             names.append("test")  # the path of a test set may be written in another way
         return ", ".join(f"data.{name}" for name in names)
@@ -144,6 +159,16 @@ class Dataset:
         from html import escape
 
         return f"<pre>{escape(str(self))}</pre>"
+
+
+def _asks(augment: str) -> tuple[int, frozenset[str]]:
+    """What a row of augmentations asks of the data: the size that the network reads, and statistics."""
+    found = read_augment(augment) if augment else None
+    return (found.size, found.needs) if found is not None else (0, frozenset())
+
+
+def _sizes(shape: dict[str, Any]) -> list[int]:
+    return [size for name, size in shape.items() if name != "kind"]
 
 
 def shape_text(shape: dict[str, Any]) -> str:

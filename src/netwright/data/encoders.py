@@ -1,14 +1,17 @@
 """From raw examples to what a network reads: fitted on the training split, stored in the run, repeated later."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from netwright.errors import DataError
+from netwright.errors import DataError, UsageError
 from netwright.language import say
+from netwright.parts.augmentations import Pixels, centre_crop, read_augment
+from netwright.parts.augmentations.colors import color_axes
 
 Normalize = Literal["auto", "standard", "unit", "none"]
 
@@ -31,6 +34,12 @@ class NumberEncoder:
     inputs: dict[str, Any]
     mean: Tensor
     scale: Tensor
+    pictures: list[int] = field(default_factory=list)
+    """Height and width of a picture where the network reads a smaller crop of it; empty where it reads all."""
+    crops: int = 1
+    """How many crops of a picture are averaged at prediction: 1, the middle, or 10."""
+    pixels: Pixels | None = None
+    """What changes of colour want to know about the training pictures."""
 
     @classmethod
     def fit(cls, kind: str, examples: Tensor, normalize: Normalize) -> "NumberEncoder":
@@ -51,6 +60,12 @@ class NumberEncoder:
         return cls(inputs, mean.reshape(view), scale.reshape(view))
 
     def encode(self, examples: Tensor) -> Tensor:
+        """What the network reads: of larger pictures the middle."""
+        found = self.encode_whole(examples)
+        return centre_crop(found, self.inputs["height"]) if self.pictures else found
+
+    def encode_whole(self, examples: Tensor) -> Tensor:
+        """Whole pictures, where training cuts its own windows out of them, or ten crops are to come."""
         if list(examples.shape[1:]) != self.shape:
             raise DataError(
                 say(
@@ -65,19 +80,85 @@ class NumberEncoder:
 
     @property
     def shape(self) -> list[int]:
-        """The shape of one example."""
-        return [size for name, size in self.inputs.items() if name != "kind"]
+        """The shape of one example as the data hold it."""
+        found = [size for name, size in self.inputs.items() if name != "kind"]
+        return [*found[:1], *self.pictures] if self.pictures else found
+
+    @property
+    def ten(self) -> int:
+        """The side of the ten crops whose answers are averaged; 0 where there is one look."""
+        return int(self.inputs["height"]) if self.crops == 10 else 0
 
     def state(self) -> dict[str, Any]:
-        return {**self.inputs, "mean": self.mean.flatten().tolist(), "scale": self.scale.flatten().tolist()}
+        found = {**self.inputs, "mean": self.mean.flatten().tolist(), "scale": self.scale.flatten().tolist()}
+        if self.pictures:
+            found |= {"pictures": self.pictures, "crops": self.crops}
+        if self.pixels is not None:
+            axes = {"eigenvalues": self.pixels.eigenvalues, "eigenvectors": self.pixels.eigenvectors}
+            known = {name: numbers.tolist() for name, numbers in axes.items() if numbers is not None}
+            found["pixels"] = {"low": self.pixels.low, "high": self.pixels.high, **known}
+        return found
 
 
 def number_encoder(state: dict[str, Any]) -> NumberEncoder:
     """The encoder that `state` describes (the inverse of `.state()`)."""
-    inputs = {name: value for name, value in state.items() if name not in ("mean", "scale")}
+    extra = ("mean", "scale", "pictures", "crops", "pixels")
+    inputs = {name: value for name, value in state.items() if name not in extra}
     view = (-1, 1, 1) if inputs["kind"] == "image" else (-1,)
-    mean, scale = (torch.tensor(state[name], dtype=torch.float64).reshape(view) for name in ("mean", "scale"))
-    return NumberEncoder(inputs, mean, scale)
+    mean, scale = (torch.tensor(state[name], dtype=torch.float64) for name in ("mean", "scale"))
+    pixels = None
+    if "pixels" in state:
+        known = state["pixels"]
+        axes = [torch.tensor(known[name], dtype=torch.float64) for name in known if name.startswith("eigen")]
+        pixels = Pixels(mean, scale, known["low"], known["high"], *axes)
+    pictures, crops = state.get("pictures", []), state.get("crops", 1)
+    return NumberEncoder(inputs, mean.reshape(view), scale.reshape(view), pictures, crops, pixels)
+
+
+def for_augment(encoder: NumberEncoder, examples: Tensor, settings: Mapping[str, Any]) -> NumberEncoder:
+    """The encoder with what `data.augment` and `data.test_crops` ask for: the size that the network reads, and what
+    changes of colour want to know, learnt from the training examples (N, C, H, W).
+
+    Errors: UsageError where a crop is larger than the pictures, or ten crops have no size.
+    """
+    spec, crops = settings.get("augment", ""), settings.get("test_crops", 1)
+    picture = encoder.inputs["kind"] == "image"
+    augment = read_augment(spec) if spec and picture else None
+    size = augment.size if augment is not None else 0
+    if crops == 10 and not size:
+        raise UsageError(no_ten_crops(say('give a size: data.augment="crop size=..."') if picture else ""))
+    if augment is None:
+        return encoder
+    channels, height, width = encoder.shape
+    if size > min(height, width):
+        text = say("data.augment: size = {size} is larger than the pictures, {height}x{width}",
+                   size=size, height=height, width=width)  # fmt: skip
+        raise UsageError(text)
+    if size:
+        inputs = {**encoder.inputs, "height": size, "width": size}
+        encoder = replace(encoder, inputs=inputs, pictures=[height, width], crops=crops)
+    if augment.needs:
+        pixels = Pixels(encoder.mean.flatten(), encoder.scale.flatten(), *_range(examples))
+        if "colour axes" in augment.needs and channels == 3:
+            values, vectors = color_axes(examples, pixels)
+            pixels = replace(pixels, eigenvalues=values, eigenvectors=vectors)
+        encoder = replace(encoder, pixels=pixels)
+    return encoder
+
+
+def no_ten_crops(way: str = "") -> str:
+    """Why ten crops cannot be: of what is no picture, or with a `way` out of that."""
+    text = say("data.test_crops = {count} averages crops smaller than the pictures", count=10)
+    return f"{text}; {way or say('these data are no pictures')}"
+
+
+def _range(examples: Tensor) -> tuple[float, float]:
+    """The least and the greatest value that a pixel may have: 0 and 255, or what the training pictures hold."""
+    if examples.dtype == torch.uint8:
+        return 0.0, 255.0
+    known = examples[examples.isfinite()].double()
+    low, high = (float(known.min()), float(known.max())) if known.numel() else (0.0, 1.0)
+    return low, high if high > low else low + 1
 
 
 def _statistics(examples: Tensor, axes: tuple[int, ...], normalize: Normalize) -> tuple[Tensor, Tensor]:

@@ -106,6 +106,15 @@ class Predictor:
     def kind(self) -> Any:
         return "table" if isinstance(self.encoder, TableEncoder) else self.encoder.inputs["kind"]
 
+    @property
+    def _ten(self) -> int:
+        """The side of the ten crops whose answers are averaged; 0 where there is one look."""
+        return getattr(self.encoder, "ten", 0)
+
+    def _read(self, examples: Any) -> Tensor:
+        """What `Forward.outputs` takes: inputs of the network, or whole pictures where ten crops come."""
+        return self.encoder.encode_whole(examples) if self._ten else self.encoder.encode(examples)
+
     def predict(self, inputs: Sequence[Any], say_line: Callable[[str], None] | None = None) -> Predictions:
         """Predict paths (pictures, folders, tables, arrays), arrays, data frames, or lists of rows.
 
@@ -127,7 +136,7 @@ class Predictor:
         return Predictions(self._answers(encoded, names))
 
     def _answers(self, encoded: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
-        outputs = self.forward.predictions(self.forward.outputs(encoded))
+        outputs = self.forward.predictions(self.forward.outputs(encoded, self._ten))
         if isinstance(self.targets, ClassTargets):
             classes = self.targets.classes
             return [
@@ -151,7 +160,7 @@ class Predictor:
             item = frame.rows(named=self.kind == "table")
         if self.kind != "table":
             tensor = self._batch(self._numbers(item))
-            return self.encoder.encode(tensor), [f"[{place}]" for place in range(len(tensor))]
+            return self._read(tensor), [f"[{place}]" for place in range(len(tensor))]
         rows = item if isinstance(item, (list, tuple, dict)) else np.atleast_1d(np.asarray(item)).tolist()
         if isinstance(rows, dict) or (rows and not isinstance(rows[0], (list, tuple, dict))):  # one row, or one column
             rows = [[cell] for cell in rows] if len(self.encoder.columns) == 1 and isinstance(rows, list) else [rows]
@@ -194,7 +203,7 @@ class Predictor:
             for remark in self.encoder.remarks(table):
                 report(f"{remark.where}: {remark.what} -> {remark.action}")
             return self.encoder.encode(table), names
-        return self.encoder.encode(self._batch(self._numbers(rows))), names
+        return self._read(self._batch(self._numbers(rows))), names
 
     def _encode_path(self, given: str | os.PathLike[str], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
         path: Path | str = given if isinstance(given, str) and given in EMBEDDED else typed(given)
@@ -210,20 +219,20 @@ class Predictor:
             source, remarks = self._source(path), []
         for remark in remarks:
             report(f"{remark.where}: {remark.what} -> {remark.action}")
-        return self.encoder.encode(source.examples.take(np.arange(len(source.examples)))), list(source.ids)
+        return self._read(source.examples.take(np.arange(len(source.examples)))), list(source.ids)
 
     def _encode_pictures(self, paths: list[Path], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
         from netwright.data.pictures.decode import decode_files
 
-        inputs = self.encoder.inputs
-        tensor, ids, problems = decode_files(paths, (inputs["height"], inputs["width"]), inputs["channels"])
+        channels, height, width = self.encoder.shape
+        tensor, ids, problems = decode_files(paths, (height, width), channels)
         for problem in problems:
             report(f"{problem.where}: {problem.what} -> {problem.action}")
         if not ids:
             raise DataError(
                 say("none of the {count} files is a readable picture: {first}", count=len(paths), first=paths[0])
             )
-        return self.encoder.encode(tensor), list(ids)
+        return self._read(tensor), list(ids)
 
     def _source(self, path: Path | str) -> Source:
         """New examples of this run's kind; the target column may be missing."""
@@ -289,7 +298,8 @@ class Predictor:
         positions = source.given.get("test", np.arange(len(source.targets)))
         raw = source.targets[positions]
         inputs = self.encoder.encode(source.examples.take(positions))  # first: columns that lack say more than a target
-        encoded, outputs = self.targets.encode(raw), self.forward.outputs(inputs)
+        looks = self._read(source.examples.take(positions)) if self._ten else inputs
+        encoded, outputs = self.targets.encode(raw), self.forward.outputs(looks, self._ten)
         truth = (
             encoded.numpy() if isinstance(self.targets, ClassTargets) else np.array([as_number(value) for value in raw])
         )

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from netwright.catalogue import FAULTS, Range
+from netwright.catalogue import FAULTS, LOSSES, Range
 from netwright.doctor.findings import Finding, Remedy
 from netwright.language import say
+from netwright.parts.losses import pairing
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,20 @@ def class_imbalance(trace: Trace, *, ratio: Annotated[float, Range(1)] = 10.0) -
     return Finding(
         "A7", say("uneven classes"), say("training examples"), evidence, "",
         [Remedy({"training.class_weights": "balanced"}, say("every class then weighs the same in the loss"))],
+    )  # fmt: skip
+
+
+@FAULTS.add("B5", note=True, source="doctor catalogue B5; the gradient at saturation is exact")
+def loss_made_for_numbers(trace: Trace) -> Finding | None:
+    """A loss for numbers judges classes behind a sigmoid or softmax: surely wrong examples pass almost no gradient."""
+    if trace.task != "classify" or LOSSES[trace.loss].facts["target"] != "number":
+        return None
+    pair = pairing(str(trace.recipe.get("loss", {}).get("link", "identity")), trace.loss)
+    if pair.fits:
+        return None
+    evidence = {"activation": pair.activation, "loss": pair.loss, "gradient": pair.gradient, "needed": pair.needed}
+    return Finding(
+        "B5", say("loss made for numbers"), say("loss"), evidence, "", [Remedy({"loss": pair.instead}, pair.why)]
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from netwright.errors import DataError, UsageError, hint
 from netwright.estimators.net import Net, network_facts, plain
 from netwright.estimators.rows import Scaling
 from netwright.language import say
+from netwright.training.plan import link_of
 
 __all__ = ["NetClassifier", "NetRegressor"]
 
@@ -175,7 +176,7 @@ class NetClassifier(ClassifierMixin, Net):
         scores = self._scores(X)
         if scores.shape[1] == 1:
             return F.pad(scores, (1, 0))
-        return F.logsigmoid(scores) if LOSSES[self._loss["name"]].facts["link"] == "sigmoid" else scores
+        return F.logsigmoid(scores) if link_of(self._loss["name"], self._loss) == "sigmoid" else scores
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores: two classes (rows,), above 0 for the second; more classes (rows, classes), the largest wins."""

@@ -22,6 +22,7 @@ from netwright.recipe import Recipe
 from netwright.training.forward import evaluating
 from netwright.training.launch import launch
 from netwright.training.loop import NonFinite, steps
+from netwright.training.objective import on_outputs
 from netwright.training.plan import FULL_BATCH, build, head
 from netwright.training.state import State
 
@@ -209,7 +210,11 @@ class Net(BaseEstimator):
             raise UsageError(say("hidden belongs to networks by name; a module of your own has its own layers"))
         if isinstance(self.network, nn.Module):
             return deepcopy(self.network)
-        made = self.network(inputs, head(self._outputs, self._loss["name"])) if callable(self.network) else None
+        made = (
+            self.network(inputs, head(self._outputs, self._loss["name"], self._loss))
+            if callable(self.network)
+            else None
+        )
         if not isinstance(made, nn.Module):
             raise UsageError(
                 say("network = {given!r}; it is a name, a table, a torch.nn.Module, or a function "
@@ -219,7 +224,7 @@ class Net(BaseEstimator):
 
     def _try(self, X: np.ndarray) -> None:
         """Let the new network read two rows, so that one that does not fit is refused before training."""
-        wanted = (len(X), head(self._outputs, self._loss["name"])["units"])
+        wanted = (len(X), head(self._outputs, self._loss["name"], self._loss)["units"])
         self.network_.eval()
         try:
             with torch.no_grad():  # not inference mode: a lazy module makes its weights here
@@ -247,9 +252,10 @@ class Net(BaseEstimator):
         model = self.network_.to(device)
         optimizers = self._optimizers(model, count if fresh else 0)
         plan = chosen(SCHEDULES, schedule, "linear")
+        loss = on_outputs(self._loss["name"], settings(self._loss), getattr(self, "_targets", None))
         state = State(
             model=model, optimizers=optimizers, seed=self._seed, device=device,
-            objective=getattr(model, "objective", None) or weighted(self._loss["name"], settings(self._loss)),
+            objective=getattr(model, "objective", None) or weighted(loss),
             total_steps=self._steps + rows.per_epoch * epochs, step=self._steps, epoch=self.n_iter_,
             schedule=lambda step, total: SCHEDULES[plan["name"]].build(step, total, **settings(plan)),
         )  # fmt: skip

@@ -3,18 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.catalogue import LOSSES
 from netwright.data.batches import Batch
 from netwright.errors import DataError
 from netwright.language import say
 from netwright.randomness import permutation
-from netwright.training.objective import Draw, Objective, Terms
+from netwright.training.objective import Draw, Loss, Objective, Terms
 
 MOST_COPIES = 10
 """Whole-number weights become copies while they add up to at most so many times the rows."""
@@ -110,7 +108,7 @@ class Rows:
             yield Batch(self.inputs[index], self.targets[index], weights, self.picks[order[low:high]], epoch)
 
 
-def weighted(loss: str, settings: dict[str, Any]) -> Objective:
+def weighted(loss: Loss) -> Objective:
     """The mean over a batch of weight * loss.
 
     It divides by the number of rows, not by the batch's own sum of weights: so a row pulls equally hard whichever
@@ -118,7 +116,7 @@ def weighted(loss: str, settings: dict[str, Any]) -> Objective:
     """
 
     def objective(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
-        values = LOSSES[loss].build(model(batch.inputs), batch.targets, **settings)
+        values = loss(model(batch.inputs), batch.targets)
         return Terms(values if batch.weights is None else values * batch.weights)
 
     return objective

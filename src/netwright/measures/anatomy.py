@@ -1,57 +1,35 @@
-"""The arithmetic of a network: shapes, parameters, multiply-adds, neurons, connections and receptive fields.
+"""The arithmetic of a network: shapes, parameters, multiply-adds, neurons, connections, receptive fields and memory.
 
 Conventions. Parameters are all trainable and frozen weights, each counted once however often it is used. MACs are the
-multiply-adds of convolutions, transposed convolutions, linear and recurrent layers for one example, biases left out.
-Neurons are the units of convolution, pooling, linear and recurrent layers; a recurrent unit counts once, not each step.
-Connections are, per output unit, the inputs it reads plus 1 with a bias; of recurrent layers the gates' inputs per step
-times the steps. A receptive field is the window of input pixels that a unit of a map depends on: its size, how far the
-windows of neighbouring units lie apart (stride), and where the first window begins (offset; negative inside padding).
+multiply-adds of convolutions, transposed convolutions, linear and recurrent layers and matrix products for one example,
+biases left out; `training_macs` are those of a pass in training mode, auxiliary heads included. Neurons are the units
+of convolution, pooling, linear and recurrent layers; a recurrent unit counts once, not each step. Connections are, per
+output unit, the inputs it reads plus 1 with a bias; of recurrent layers the gates' inputs per step times the steps.
+A receptive field is the window of input pixels that a unit of a map depends on: its size, how far the windows of
+neighbouring units lie apart (stride), and where the first window begins (offset; negative inside padding). Memory is
+in bytes, for one example and without weights: `inference` is the most that is alive at once in a pass without
+gradients, of a layer while it runs; `training` is what the backward pass keeps of the input and the layers' results.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from netwright.errors import UsageError
-from netwright.language import columns, padded, say
-from netwright.measures.counting import facts, kind_of
-from netwright.measures.fields import Fields
+from netwright.language import say
+from netwright.measures.counting import facts
+from netwright.measures.failure import refusal
+from netwright.measures.layer import Layer, Seen, rows_of, titles
+from netwright.measures.passes import FAILURES, Shape, infer, number_type, rehearse
+from netwright.measures.tables import aligned, by, bytes_of
+from netwright.measures.watch import Watch, first
 from netwright.networks.shapes import shape_of
-
-Shape = tuple[int, ...]
-
-
-def _titles() -> list[str]:
-    seen = say("receptive field")
-    return [
-        say("name"),
-        say("kind"),
-        say("output"),
-        say("parameters"),
-        "MACs",
-        say("neurons"),
-        say("connections"),
-        seen,
-    ]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer's row."""
-
-    name: str
-    kind: str
-    output: list[int] | None
-    parameters: int = 0
-    macs: int = 0
-    neurons: int = 0
-    connections: int = 0
-    receptive_field: dict[str, list[int]] | None = None
-    formula: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,17 +44,23 @@ class Anatomy:
     macs: int
     neurons: int
     connections: int
-    receptive_field: dict[str, list[int]] | None
+    receptive_field: Seen | None
     layers: list[Layer] = field(default_factory=list)
+    memory: dict[str, int | None] = field(default_factory=lambda: {"training": 0, "inference": 0})
+    training_macs: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, strings and lists under the contract's keys."""
-        units = self.output[0] if len(self.output) in (1, 3) else self.output[-1]  # channels, or features of a step
-        return {**asdict(self), "outputs": units}
+        shape = self.output or [1]
+        units = shape[0] if len(shape) in (1, 3) else shape[-1]  # channels, or features of a step
+        found = {**asdict(self), "outputs": units}
+        for layer in found["layers"]:
+            del layer["sources"], layer["detail"]
+        return found
 
-    def __str__(self) -> str:
-        rows = [_titles(), *(self._cells(layer) for layer in self.layers)]
-        total = Layer(
+    def total(self) -> Layer:
+        """The last line of the table."""
+        return Layer(
             say("total"),
             "",
             self.output,
@@ -85,148 +69,109 @@ class Anatomy:
             self.neurons,
             self.connections,
             self.receptive_field,
+            memory=self.memory,
         )
-        rows.append(self._cells(total))
-        widths = [max(columns(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [
-            "  ".join(
-                padded(cell, width, right=place >= 3)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+
+    def __str__(self) -> str:
+        rows = [titles(), *(layer.cells() for layer in [*self.layers, self.total()])]
         title = say(
             "{network}: input {input}, {count} parameters",
             network=self.network,
-            input=_by(self.input),
+            input=by(self.input),
             count=f"{self.parameters:,}",
         )
-        return "\n".join([title, "", lines[0], *lines[1:-1], "-" * max(map(columns, lines)), lines[-1]])
+        return "\n".join([title, self._facts(), *aligned(rows, 3, foot=True)])
+
+    def _facts(self) -> str:
+        """The line above the table: what has no column."""
+        kept, most = self.memory["training"], self.memory["inference"]
+        text = say(
+            "memory for one example: {inference} alive in use, {training} kept for the backward pass",
+            inference=bytes_of(most or 0),
+            training="-" if kept is None else bytes_of(kept),
+        )
+        lines = [text]
+        if self.trainable != self.parameters:
+            lines.append(say("trainable parameters: {count}", count=f"{self.trainable:,}"))
+        if self.training_macs not in (None, self.macs):
+            lines.append(say("MACs in training mode: {count}", count=f"{self.training_macs:,}"))
+        return "; ".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(title)}</th>" for title in (*_titles(), say("formula")))
+        head = "".join(f"<th>{escape(title)}</th>" for title in (*titles(), say("formula")))
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in (*self._cells(layer), layer.formula)) + "</tr>"
-            for layer in self.layers
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in (*layer.cells(), layer.formula)) + "</tr>"
+            for layer in [*self.layers, self.total()]
         )
-        return f"<table><caption>{escape(str(self).split(chr(10))[0])}</caption><tr>{head}</tr>{body}</table>"
-
-    @staticmethod
-    def _cells(layer: Layer) -> list[str]:
-        seen = layer.receptive_field
-        numbers = [layer.parameters, layer.macs, layer.neurons, layer.connections]
-        return [
-            layer.name,
-            layer.kind,
-            _by(layer.output),
-            *(f"{n:,}" for n in numbers),
-            _by(seen["size"]) if seen else "-",
-        ]
+        text = str(self).split("\n")
+        caption = "<br>".join(map(escape, text[:2]))
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
 
 
 def anatomy(model: nn.Module, inputs: Mapping[str, Any] | Shape, name: str = "") -> Anatomy:
-    """Count a network by running it once on one zero example, wherever its weights are (the meta device costs nothing).
+    """Count a network by running one zero example through it, wherever its weights are (the meta device costs nothing).
 
-    Args: `inputs` as networks take them, or the shape of one example; `name` is shown. The model, its mode, its running
-    statistics and all random generators are as before. Errors: UsageError where the model cannot take that input.
+    Formula: total = sum over the layers; each row's formula has its numbers in it
+
+    Args: `inputs` as networks take them, or the shape of one example; `name` is shown. Networks that look words up get
+    whole numbers. A second pass, in training mode, runs on the meta device. The model, its mode, its running statistics
+    and all random generators are as before. Errors: WrongSize (a UsageError) where the model cannot take that input,
+    with the layers so far, the formula that fails and the nearest input that works.
     """
     shape = shape_of(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
     title = name or type(model).__name__
-    first = next((p for p in model.parameters()), torch.zeros(0))
-    dtype = first.dtype if first.is_floating_point() else torch.float32
-    example = torch.zeros(1, *shape, dtype=dtype, device=first.device)
-    rows = _Rows(model)
-    output = _run(model, example, rows, title)
-    layers = rows.layers + rows.silent()
+    if any(is_lazy(weight) for weight in model.parameters()):
+        raise UsageError(say("network {name!r} has weights without a size yet; run it once on an example", name=title))
+    watch, output, dtype = observed(model, shape, title)
+    training = rehearse(model, shape, dtype)
+    layers = rows_of(model, watch, training)
     spatial = [layer.receptive_field for layer in layers if layer.receptive_field]
+    seen = watch.seen.plain() if watch.seen else spatial[-1] if spatial else None
     weights = list(model.parameters())
+    macs = sum(layer.macs for layer in layers)
+    kept = sum(training.kept.values()) if training else None
     return Anatomy(
         network=title,
         input=list(shape),
-        output=list(output.shape[1:]),
+        output=output,
         parameters=sum(p.numel() for p in weights),
         trainable=sum(p.numel() for p in weights if p.requires_grad),
-        macs=sum(layer.macs for layer in layers),
+        macs=macs,
         neurons=sum(layer.neurons for layer in layers),
         connections=sum(layer.connections for layer in layers),
-        receptive_field=spatial[-1] if spatial else None,
+        receptive_field=seen,
         layers=layers,
+        memory={"training": kept, "inference": watch.memory.most},
+        training_macs=training.macs if training else None,
     )
 
 
-def _run(model: nn.Module, example: Tensor, rows: "_Rows", title: str) -> Tensor:
-    """One pass in evaluation mode under the hooks, everything put back behind it."""
-    modes = [(module, module.training) for module in model.modules()]
-    hooks = [module.register_forward_hook(rows.note) for module in model.modules() if _is_layer(module)]
-    try:
-        model.eval()
-        with torch.no_grad(), rows.fields.watching(example):
-            output = _tensor(model(example))
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
-        text = say("network {name!r} cannot take an input of {shape}", name=title, shape=_by(list(example.shape[1:])))
-        raise UsageError(f"{text}: {reason}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in modes:
-            module.training = training
+WORD_NUMBERS = re.compile(r"indices|index tensor|Long, Int|scalar type", re.IGNORECASE)
+"""What torch says where a network wants whole numbers, as for words."""
+
+
+def observed(model: nn.Module, shape: Shape, title: str, fix: str = "") -> tuple[Watch, list[int], torch.dtype]:
+    """One pass in evaluation mode: what was seen, the shape of the result, and the number type that was right.
+
+    `fix` is what a refusal says would work; it is looked for where it is empty.
+    """
+    dtype, device = number_type(model)
+    watch, result, error = _tried(model, torch.zeros(1, *shape, dtype=dtype, device=device))
+    if error and WORD_NUMBERS.search(str(error)):
+        dtype = torch.int64
+        watch, result, error = _tried(model, torch.zeros(1, *shape, dtype=dtype, device=device))
+    if error:
+        raise refusal(model, shape, dtype, watch, error, title, fix) from error
+    output = first(result)
     if output is None:
         raise UsageError(say("network {name!r} gives no tensor.", name=title))
-    return output
+    watch.seen = watch.fields.known(output)
+    return watch, list(output.shape[1:]), dtype
 
 
-def _is_layer(module: nn.Module) -> bool:
-    alone = not any(True for _ in module.children()) and not isinstance(module, nn.Identity)
-    return alone or hasattr(module, "counted")
-
-
-def _tensor(value: Any) -> Tensor | None:
-    """The first tensor in whatever a module returns."""
-    if isinstance(value, Tensor):
-        return value
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    return next((found for part in parts if (found := _tensor(part)) is not None), None)
-
-
-class _Rows:
-    """Gathers a row each time a layer runs; its weights are counted in the first row only."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.names = {module: name for name, module in model.named_modules()}
-        self.owners = [(name, module) for name, module in model.named_modules()]
-        self.layers: list[Layer] = []
-        self.fields = Fields()
-        self.counted: set[int] = set()
-
-    def note(self, module: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
-        entered, left = _tensor(given), _tensor(returned)
-        if entered is None or left is None:
-            return
-        if isinstance(module, nn.CircularPad2d):
-            self.fields.learn(left, entered, (1, 1), (1, 1), (module.padding[2], module.padding[0]))
-        found, seen = facts(module, entered, left), self.fields.known(left)
-        self.layers.append(
-            Layer(
-                self.names[module] or found["kind"],
-                output=list(left.shape[1:]),
-                parameters=self.fresh(module),
-                receptive_field={key: list(value) for key, value in asdict(seen).items()} if seen else None,
-                **found,
-            )
-        )
-
-    def fresh(self, module: nn.Module, *, recurse: bool = True) -> int:
-        """How many weights of a module no row has counted yet."""
-        new = {id(p): p.numel() for p in module.parameters(recurse) if id(p) not in self.counted}
-        self.counted.update(new)
-        return sum(new.values())
-
-    def silent(self) -> list[Layer]:
-        """Rows for weights that no layer's row holds: used by their owner directly, or not in this pass."""
-        rows = [(name, module, self.fresh(module, recurse=False)) for name, module in self.owners]
-        return [Layer(name or "weights", kind_of(module), None, count) for name, module, count in rows if count]
-
-
-def _by(sizes: list[int] | None) -> str:
-    return "x".join(map(str, sizes)) if sizes else "-"
+def _tried(model: nn.Module, example: torch.Tensor) -> tuple[Watch, Any, Exception | None]:
+    watch = Watch(model, facts)
+    try:
+        return watch, infer(model, example, watch), None
+    except FAILURES as error:
+        return watch, None, error

@@ -24,6 +24,7 @@ from netwright.catalogue import (
 )
 from netwright.errors import UsageError, hint
 from netwright.language import say
+from netwright.networks.convolutions import OUT, WEIGHTED
 from netwright.networks.layers import LAYERS, Modules, Parallel, Residual, Shape, Steps, projection
 from netwright.networks.notes import RowsAsSteps
 from netwright.networks.shapes import Ends, described, shape_of, units
@@ -33,13 +34,22 @@ from netwright.parts.notation import GROUPS, Item, read_items, settings_from
 MOST_LAYERS = 5_000
 MOST_PARAMETERS = 2**33
 EXAMPLE = "conv 16 5 pad=same, relu, maxpool 2, linear out"
-NUMBERS = {"conv": 2, "globalpool": 0, "batchnorm": 0, "layernorm": 0}
+NUMBERS = {
+    "conv": 2, "conv_transposed": 2, "separable": 2, "local": 2, "globalpool": 0, "batchnorm": 0, "layernorm": 0,
+    "instancenorm": 0,
+}  # fmt: skip
 """How many numbers may stand without a key, where it is not one."""
+DROPOUTS = ("dropout", "dropout2d", "alpha_dropout", "gaussian_dropout", "droppath")
 MEANT = {
     "dense": "linear", "fc": "linear", "fully_connected": "linear", "affine": "linear", "conv2d": "conv",
     "convolution": "conv", "pool": "maxpool", "maxpool2d": "maxpool", "max_pool": "maxpool", "avg_pool": "avgpool",
     "averagepool": "avgpool", "bn": "batchnorm", "batch_norm": "batchnorm", "ln": "layernorm", "gn": "groupnorm",
     "silu": "swish", "linear_layer": "linear", "gap": "globalpool", "global_pool": "globalpool",
+    "deconv": "conv_transposed", "conv_transpose": "conv_transposed", "convtranspose2d": "conv_transposed",
+    "locally_connected": "local", "separable_conv": "separable", "depthwise_conv": "depthwise",
+    "stochastic_depth": "droppath", "drop_path": "droppath", "spatial_dropout": "dropout2d", "upsampling": "upsample",
+    "channel_dropout": "dropout2d", "in": "instancenorm", "instance_norm": "instancenorm", "sub_sample": "subsample",
+    "adaptive_avg_pool": "adaptivepool",
 }  # fmt: skip
 """What people write for a layer; used in hints only."""
 
@@ -169,7 +179,7 @@ class _Builder:
         build, known, numbers = _known(item.name, where)
         inits = {name: str(value) for name, value in item.settings.items() if name in ("init", "bias_init")}
         rest = {name: value for name, value in item.settings.items() if name not in inits}
-        values = tuple(self.wanted if one == "out" and item.name in ("linear", "conv") else one for one in item.values)
+        values = tuple(self.wanted if one == "out" and item.name in OUT else one for one in item.values)
         rest = {
             name: self.wanted if value == "out" and name in ("units", "channels") else value
             for name, value in rest.items()
@@ -179,7 +189,7 @@ class _Builder:
         made = self.placed(where, build, flow, given)
         self.initialise(made, inits, where, after)
         module = made[""]
-        two_way = flow.two_way and (item.name in NORMS or item.name in ACTIVATIONS or item.name == "dropout")
+        two_way = flow.two_way and (item.name in NORMS or item.name in ACTIVATIONS or item.name in DROPOUTS)
         if isinstance(module, Steps):
             both = bool(module.cell.bidirectional)
             return {**ready, **made}, Flow((flow.shape[0], module.cell.hidden_size * (1 + both)), both)
@@ -197,7 +207,7 @@ class _Builder:
 
     def initialise(self, made: Modules, inits: Mapping[str, str], where: str, after: str) -> None:
         module = made[""]
-        weighty = isinstance(module, (*WEIGHTY, Steps))
+        weighty = any(isinstance(one, WEIGHTY) or getattr(one, "placewise", False) for one in module.modules())
         if inits and not weighty:
             raise UsageError(
                 say("{where}: it has no weights that {name} could fill.", where=where, name=next(iter(inits)))
@@ -244,7 +254,7 @@ def _activation_after(items: tuple[Item, ...]) -> str:
     for item in items:
         if item.name in ACTIVATIONS:
             return item.name
-        if item.name in ("linear", "conv") or item.name in CELLS or item.name in GROUPS:
+        if item.name in WEIGHTED or item.name in CELLS or item.name in GROUPS:
             break
     return ""
 
@@ -254,6 +264,9 @@ def _known(name: str, where: str) -> tuple[Callable[..., Modules], Mapping[str, 
     if name in LAYERS:
         known = settings_of(LAYERS[name])
         return (lambda flow, given: LAYERS[name](flow.shape, **given)), known, NUMBERS.get(name, min(1, len(known)))
+    if name in ("softmax", "log_softmax"):
+        text = say("{where}: networks end in plain numbers; the loss applies the softmax.", where=where)
+        raise UsageError(text + " " + say("Leave it out."))
     part = next((family[name] for family in (ACTIVATIONS, POOLING, NORMS, CELLS) if name in family), None)
     if part:
         known, numbers = part.settings, NUMBERS.get(name, min(1, len(part.settings)))
@@ -261,9 +274,6 @@ def _known(name: str, where: str) -> tuple[Callable[..., Modules], Mapping[str, 
             return (lambda flow, given: _cell(name, flow, given)), known, numbers
         shaped = name not in ACTIVATIONS
         return (lambda flow, given: {"": part.build(*([flow.shape] if shaped else []), **given)}), known, numbers
-    if name in ("softmax", "log_softmax"):
-        text = say("{where}: networks end in plain numbers; the loss applies the softmax.", where=where)
-        raise UsageError(text + " " + say("Leave it out."))
     names = [*LAYERS, *ACTIVATIONS, *POOLING, *NORMS, *CELLS, *GROUPS]
     meant = MEANT.get(name.lower(), "")
     near = say("Did you mean {best!r}?", best=meant) if meant else hint(name, names)

@@ -1,6 +1,6 @@
 """Norms: layers that rescale signals, built from one example's shape: (C, H, W), (features,) or (steps, features)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from torch import nn
 
@@ -50,6 +50,20 @@ def layernorm(shape: Shape, *, eps: Tiny = 1e-5) -> nn.Module:
     return nn.GroupNorm(1, shape[0], eps=eps) if len(shape) == 3 else nn.LayerNorm(shape[-1], eps=eps)
 
 
+@NORMS.add(source="Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022")
+def instancenorm(shape: Shape, *, eps: Tiny = 1e-5, affine: bool = False) -> nn.Module:
+    """Rescales each channel of each example by its own mean and variance over height and width.
+
+    Formula: (x - mean) / sqrt(variance + eps), with `affine` gamma * that + beta; the same in training and in use
+
+    A map of 1x1 pixels becomes 0, since it is its own mean.
+    """
+    if len(shape) != 3:
+        text = say("instancenorm wants maps (channels, height, width), but the shape {shape} came.", shape=shape)
+        raise UsageError(text + " " + say("Did you mean {best!r}?", best="layernorm"))
+    return InstanceNorm(shape[0], eps, affine)
+
+
 @NORMS.add(source="Wu and He 2018, arXiv:1803.08494, eq. 7")
 def groupnorm(shape: Shape, *, groups: Annotated[int, Range(1, 65536)] = 32, eps: Tiny = 1e-5) -> nn.Module:
     """Rescales groups of channels of one example; the channels must divide evenly into the groups.
@@ -86,3 +100,15 @@ def lrn(
     if len(shape) != 3:
         raise UsageError(say("lrn wants maps (channels, height, width), but the shape {shape} came.", shape=shape))
     return nn.LocalResponseNorm(size, alpha=alpha * size, beta=beta, k=k)
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Groups of one channel each: torch's own instance norm refuses to train on maps of one pixel."""
+
+    def __init__(self, channels: int, eps: float, affine: bool) -> None:
+        super().__init__(channels, channels, eps=eps, affine=affine)
+
+    def counted(self, shape: Shape, output: Shape) -> dict[str, Any]:
+        """Numbers for the anatomy: a norm has neither neurons nor connections."""
+        count = sum(p.numel() for p in self.parameters())
+        return {"kind": "instancenorm", "formula": f"parameters = {count:,}" if count else ""}

@@ -1,13 +1,14 @@
-"""Pooling: layers that shrink maps; none of them learns anything. Built from the shape (channels, height, width)."""
+"""Pooling: layers that shrink maps, built from the shape (channels, height, width). Only `subsample` learns weights."""
 
-from typing import Any, Literal
+from math import prod
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.catalogue import POOLING
+from netwright.catalogue import POOLING, Range
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.parts.windows import Pair, Sides, padded_size, pair, sides_of, size_formula
@@ -57,6 +58,87 @@ def globalpool(shape: Shape, *, kind: Literal["avg", "max"] = "avg") -> nn.Modul
     _maps("globalpool", shape)
     whole = nn.AdaptiveAvgPool2d(1) if kind == "avg" else nn.AdaptiveMaxPool2d(1)
     return nn.Sequential(whole, nn.Flatten())
+
+
+@POOLING.add(source="bins of equal share: He et al. 2014, arXiv:1406.4729, section 2.2")
+def adaptivepool(shape: Shape, *, size: Size, kind: Literal["avg", "max"] = "avg") -> nn.Module:
+    """Makes maps of one given size of maps of any size.
+
+    Formula: y_i = mean (or max) over the pixels floor(i n / m) to ceil((i + 1) n / m) - 1 of n, for m bins a side
+    """
+    _maps("adaptivepool", shape)
+    bins = pair(size, "size", "adaptivepool")
+    return nn.AdaptiveAvgPool2d(bins) if kind == "avg" else nn.AdaptiveMaxPool2d(bins)
+
+
+@POOLING.add(source="Sermanet, Chintala, LeCun 2012, arXiv:1204.3968, section 2.1")
+def lppool(
+    shape: Shape, *, size: Size = 2, power: Annotated[float, Range(1, 8)] = 2.0, stride: Size = 0, ceil: bool = False
+) -> nn.Module:
+    """Takes the p-norm of each window, between the sum (p = 1) and the largest (p large).
+
+    Formula: y = (sum over the window of |x|^p)^(1/p)
+
+    stride 0 means equal to the size. Differs: where a window is 0 the gradient is 0, where torch gives NaN; `ceil` sums
+    what a window at the edge holds, where torch scales it up.
+    """
+    kernel, step, _ = _windows("lppool", shape, size, stride, "valid", ceil)
+    return LpPool(power, kernel, step, ceil)
+
+
+@POOLING.add(source="LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86, section II.B")
+def subsample(shape: Shape, *, size: Size = 2, stride: Size = 0) -> nn.Module:
+    """LeNet's sub-sampling: the sum of each window, times a gain plus a bias that each map learns.
+
+    Formula: y = gain_c * (sum over the window) + bias_c; 2 * channels parameters
+
+    stride 0 means equal to the size. It starts as the mean: gain 1 / window, bias 0. LeNet-5's S2 has 12 parameters, S4
+    has 32.
+    """
+    kernel, step, _ = _windows("subsample", shape, size, stride, "valid", False)
+    return SubSample(shape[0], kernel, step)
+
+
+class SubSample(nn.Module):
+    """The sum of each window, times a gain plus a bias for each map."""
+
+    def __init__(self, channels: int, kernel: Pair = (2, 2), stride: Pair = (2, 2)) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((channels, 1, 1), 1 / prod(kernel)))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.kernel_size, self.stride = kernel, stride
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels high wide"]:
+        return self.gain * (prod(self.kernel_size) * F.avg_pool2d(maps, self.kernel_size, self.stride)) + self.bias
+
+    def counted(self, shape: Shape, output: Shape) -> dict[str, Any]:
+        """Numbers for the anatomy: each unit reads its window and a bias."""
+        count, channels, (high, wide) = prod(output), output[0], self.kernel_size
+        links = count * (high * wide + 1)
+        formula = (
+            f"parameters = {channels}*(1 + 1) = {2 * channels:,}; connections = {count}*({high}*{wide} + 1) = {links:,}"
+        )
+        return {"kind": "subsample", "neurons": count, "connections": links, "formula": formula}
+
+
+class LpPool(nn.Module):
+    """The p-norm of each window, with a gradient of 0 where the window is 0."""
+
+    def __init__(self, power: float, kernel: Pair, stride: Pair, ceil: bool) -> None:
+        super().__init__()
+        self.power, self.kernel_size, self.stride, self.ceil_mode = power, kernel, stride, ceil
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels high wide"]:
+        raised = maps.abs().pow(self.power)
+        sums = F.avg_pool2d(raised, self.kernel_size, self.stride, ceil_mode=self.ceil_mode, divisor_override=1)
+        full = sums > 0
+        return torch.where(full, sums, 1.0).pow(1 / self.power) * full
+
+    def counted(self, shape: Shape, output: Shape) -> dict[str, Any]:
+        """Numbers for the anatomy: each unit reads its window."""
+        count, window = prod(output), prod(self.kernel_size)
+        formula = f"connections = {count}*{window} = {count * window:,}"
+        return {"kind": "lppool", "neurons": count, "connections": count * window, "formula": formula}
 
 
 class PaddedPool(nn.Module):

@@ -61,7 +61,8 @@ def pair(value: Any, name: str, where: str, least: int = 1, most: int = 10_000) 
 def sides_of(pad: Any, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, where: str) -> Sides:
     """The padding that `pad` asks for: `valid`, `same`, `full`, a number, or [[0,0],[top,bottom],[left,right],[0,0]].
 
-    The list may also stand in the order batch, channels, height, width. Errors: UsageError.
+    The list may also stand in the order batch, channels, height, width; where both orders fit, the first is meant.
+    Errors: UsageError.
     """
     spread = tuple(d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
     if pad == "valid":

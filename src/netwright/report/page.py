@@ -29,6 +29,7 @@ def page(run: Mapping[str, Any]) -> str:
     title = str(run.get("name") or report.get("run") or report.get("network") or say("run"))
     blocks = [
         sections.scores(report, main),
+        sections.members(report),
         sections.curves(listing(run.get("curves")), report, main),
         sections.confusion(report),
         sections.residuals(report),

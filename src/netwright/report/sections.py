@@ -73,6 +73,28 @@ def scores(report: dict[str, Any], main: str) -> str:
     return section("scores", text(say("Scores")), _strip(found, against, main), grid, _meanings(order))
 
 
+def members(report: dict[str, Any]) -> str:
+    """Bagging: each member by itself, all together, and the estimate from examples out of the bag."""
+    alone = [mapping(found) for found in listing(report.get("members"))]
+    if not alone:
+        return ""
+    together, free = scores_of(report), mapping(report.get("out_of_bag"))
+    metrics = mapping(free.get("metrics"))
+    names = [name for name in together if name != "loss"]
+    rows = [[text(say("together")), *(score(name, together[name]["value"]) for name in names)]]
+    known = [mapping(metrics.get(name)) for name in names]
+    rows.append(
+        [text(say("out of bag")), *(score(name, entry.get("value")) for name, entry in zip(names, known, strict=True))]
+    )
+    for place, found in enumerate(alone, 1):
+        rows.append([text(say("member {number}", number=place)), *(score(name, found.get(name)) for name in names)])
+    caption = say("Scores on the test examples; out of bag: on {count} training examples, each answered by the members "
+                  "that did not draw it.", count=number(free.get("examples")))  # fmt: skip
+    head = [say("network"), *map(label, names)]
+    grid = markup.table(text(caption), map(text, head), rows, range(1, len(head)))
+    return section("members", text(say("Members")), grid)
+
+
 def _range(name: str, entry: dict[str, Any]) -> str:
     low, high = finite(entry.get("low")), finite(entry.get("high"))
     return f"{score(name, low)} {text(say('to'))} {score(name, high)}" if low is not None and high is not None else ""

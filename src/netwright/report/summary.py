@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from netwright.catalogue import LOSSES, METRICS
+from netwright.catalogue import METRICS
 from netwright.data.dataset import Dataset
 from netwright.doctor.symptoms import Trace, examine
 from netwright.language import say
 from netwright.randomness import permutation
+from netwright.report.bag import bag_scores
 from netwright.report.baselines import baselines
 from netwright.report.judge import Judgement, judge
 from netwright.training.forward import Forward
-from netwright.training.job import Job
+from netwright.training.job import Job, units_of
 from netwright.training.keeper import Outcome, truths
+from netwright.training.objective import on_outputs
 from netwright.training.plan import settings
 
 BASELINE_ROWS = 10_000
@@ -54,6 +56,7 @@ def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, A
         "findings": [finding.to_json() for finding in findings],
         "notes": [note.to_json() for note in notes],
         **judgement_json(judged, dataset.ids("test")),
+        **bag_scores(dataset, forward, job.recipe.seed),
     }
     return report, predictions["test"]
 
@@ -109,8 +112,9 @@ def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, A
     dataset = job.dataset
     name = "accuracy" if dataset.task == "classify" else "r2"
     sample = np.linspace(0, dataset.examples["train"] - 1, min(TRAIN_SAMPLE, dataset.examples["train"])).astype(int)
-    inputs = dataset.encoder.encode(dataset.source.examples.take(dataset.splits["train"][sample]))
-    seen = METRICS[name].build(truths(dataset, "train")[sample], forward.predictions(forward.outputs(inputs)))
+    ten = getattr(dataset.encoder, "ten", 0)
+    outputs = forward.outputs(dataset.encode(dataset.splits["train"][sample], whole=ten > 0), ten)
+    seen = METRICS[name].build(truths(dataset, "train")[sample], forward.predictions(outputs))
     counts = (
         np.bincount(truths(dataset, "train"), minlength=len(dataset.classes)) if dataset.classes else np.zeros(0, int)
     )
@@ -143,14 +147,14 @@ def constant_loss(job: Job) -> float:
     targets = dataset.target_tensor("train")
     outputs = torch.zeros(1, units, dtype=torch.float64, requires_grad=True)
     targets = targets.double() if targets.is_floating_point() else targets
-    chosen = settings(job.recipe, "loss")
+    loss = on_outputs(name, settings(job.recipe, "loss"), units_of(dataset))
     search = torch.optim.LBFGS(
         [outputs], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )
 
     def closure() -> torch.Tensor:
         search.zero_grad()
-        value = LOSSES[name](outputs.expand(len(targets), units), targets, **chosen).mean()
+        value = loss(outputs.expand(len(targets), units), targets).mean()
         value.backward()
         return value
 

@@ -4,6 +4,7 @@ from html import escape
 from typing import Any
 
 from netwright.language import columns, padded, say
+from netwright.report.bag import spread
 from netwright.training.progress import duration, number
 
 
@@ -66,12 +67,29 @@ def report_text(report: dict[str, Any]) -> str:
     sentence = verdict(task, report["metrics"], report["baseline"])
     if sentence:
         lines.append(f"  {sentence}")
+    lines += [f"  {line}" for line in bag_lines(report)]
     if report.get("folds"):
         scores = ", ".join(shown(name, found) for name, found in report["folds"]["metrics"].items())
         lines.append(say("cross-validation ({count} folds): {scores}", count=report["folds"]["count"], scores=scores))
     lines += [f"  {line}" for line in finding_lines(report["findings"], report["notes"])]
     lines.append(say("run folder: {run}", run=report["run"]))
     return "\n".join(lines)
+
+
+def bag_lines(report: dict[str, Any]) -> list[str]:
+    """What bagging brought: members by themselves, and the estimate out of the bag; none for a single network."""
+    name, found = main_metric(report["task"]), report.get("out_of_bag") or {}
+    lines, alone = [], spread(report, name)
+    if alone is not None:
+        low, mean, high = map(number, alone)
+        lines.append(
+            say("{count} members alone: {name} {low} to {high}, mean {mean}",
+                count=len(report["members"]), name=name, low=low, high=high, mean=mean)
+        )  # fmt: skip
+    if found.get("examples"):
+        metric = shown(name, found["metrics"][name])
+        lines.append(say("out of bag ({count:,} training examples): {metric}", count=found["examples"], metric=metric))
+    return lines
 
 
 def _metrics(task: str, metrics: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from netwright.training.forward import Forward
 from netwright.training.job import Job
 from netwright.training.keeper import measured
 from netwright.training.plan import build, settings
+from netwright.training.published import again
 from netwright.training.state import load_weights
 from netwright.training.train import fit
 
@@ -67,6 +68,7 @@ def _fold(job: Job, train: np.ndarray, held: np.ndarray) -> dict[str, float | No
     if dataset.task == "regress":
         dataset.targets = fit_targets(dataset.source, dataset.task, train)
     model = build(job.recipe, dataset.inputs, dataset.outputs)
+    again(job, model)
     recipe = job.recipe.updated(
         {"training": {"epochs": max(1, job.training["epochs"]), "until": "", "stop_after": 0}}, "folds"
     )

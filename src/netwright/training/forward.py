@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netwright.catalogue import LOSSES
 from netwright.data.batches import Inputs
 from netwright.data.dataset import Dataset
 from netwright.data.targets import NumberTargets, Targets
+from netwright.parts.augmentations import ten_crop
+from netwright.training.objective import on_outputs
 from netwright.training.state import AUTOCAST
 
 CHUNK = 512
@@ -34,6 +37,27 @@ def channels_last(model: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
+def combined(outputs: Tensor, link: str, used: Tensor | None = None) -> Tensor:
+    """One answer of several, in the form of network outputs, from `outputs` (answers, examples, units).
+
+    Formula: softmax: log of the mean probability; sigmoid: log(p / (1 - p)) of the mean probability p; else the mean.
+
+    `used` (answers, examples), true or false: which answers count for which example (at least one each).
+    """
+    mask = torch.ones(outputs.shape[:2], device=outputs.device) if used is None else used.to(outputs)
+    share = (mask / mask.sum(0))[:, :, None]
+    if link == "softmax":
+        return (outputs.log_softmax(2) + share.log()).logsumexp(0)
+    if link == "sigmoid":
+        yes, no = (F.logsigmoid(sign * outputs) + share.log() for sign in (1, -1))
+        return yes.logsumexp(0) - no.logsumexp(0)
+    return (outputs * share).sum(0)
+
+
+def _chunk(ten: int) -> int:
+    return CHUNK // 10 if ten else CHUNK
+
+
 @dataclass
 class Forward:
     """Runs a network over examples and turns its outputs into predictions."""
@@ -45,37 +69,47 @@ class Forward:
     device: torch.device
     precision: str = "float32"
 
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Float32 network outputs (N, units) for encoded inputs."""
+    def outputs(self, inputs: Tensor, ten: int = 0) -> Tensor:
+        """Float32 network outputs (N, units) for encoded inputs; `ten`: the mean over ten crops of that size."""
         layout = torch.channels_last if inputs.dim() == 4 and channels_last(self.model) else torch.contiguous_format
         found = []
         with evaluating(self.model):
-            for part in inputs.split(CHUNK):
-                found.append(self._run(part.to(self.device).contiguous(memory_format=layout)))
+            for part in inputs.split(_chunk(ten)):
+                found.append(self._run(part.to(self.device).contiguous(memory_format=layout), ten))
         return torch.cat(found) if found else torch.empty(0, 1)
 
     def split_outputs(self, dataset: Dataset, split: str) -> Tensor:
         """Float32 network outputs for a whole split, in its order; never more than a chunk is encoded at a time."""
-        inputs = Inputs(dataset, split, self.device, channels_last(self.model))
+        ten = getattr(dataset.encoder, "ten", 0)
+        inputs = Inputs(dataset, split, self.device, channels_last(self.model), whole=ten > 0)
         places = np.arange(len(dataset.splits[split]))
         found = []
         with evaluating(self.model):
-            for first in range(0, len(places), CHUNK):
-                found.append(self._run(inputs.take(places[first : first + CHUNK])))
+            for first in range(0, len(places), _chunk(ten)):
+                found.append(self._run(inputs.take(places[first : first + _chunk(ten)]), ten))
         return torch.cat(found) if found else torch.empty(0, 1)
 
-    def _run(self, inputs: Tensor) -> Tensor:
+    def _run(self, inputs: Tensor, ten: int = 0) -> Tensor:
+        if ten:
+            crops = ten_crop(inputs, ten)
+            return combined(self._run(crops.flatten(0, 1)).unflatten(0, crops.shape[:2]).transpose(0, 1), self.link)
         if self.precision == "float32":
             return self.model(inputs).float()
         with torch.autocast(self.device.type, AUTOCAST[self.precision]):
             return self.model(inputs).float()
+
+    @property
+    def link(self) -> str:
+        """What makes probabilities or numbers of the outputs: the loss's setting `link`, else its fact."""
+        return str(self.loss_settings.get("link", LOSSES[self.loss].facts["link"]))
 
     def mean_loss(self, outputs: Tensor, targets: Tensor) -> float:
         """The mean loss over examples, in the units of training."""
         if len(outputs) == 0:
             return float("nan")
         with torch.inference_mode():
-            values = LOSSES[self.loss](outputs, targets.to(outputs.device), **self.loss_settings)
+            units = self.targets if isinstance(self.targets, NumberTargets) else None
+            values = on_outputs(self.loss, self.loss_settings, units)(outputs, targets.to(outputs.device))
             return float(values.double().mean())
 
     def predictions(self, outputs: Tensor) -> np.ndarray:

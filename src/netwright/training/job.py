@@ -5,24 +5,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.catalogue import LOSSES, OPTIMIZERS, SCHEDULES
-from netwright.data.batches import Augment, Batches
+from netwright.catalogue import OPTIMIZERS
+from netwright.data.batches import Batches
 from netwright.data.dataset import Dataset
 from netwright.errors import RunError, UsageError
 from netwright.language import say
-from netwright.parts.augmentations import read_augment
-from netwright.recipe import Recipe
+from netwright.parts.augmentations import Augment, read_augment
+from netwright.parts.schedules import scheduled
+from netwright.recipe import MODULE, Recipe
 from netwright.rundir import RunFolder
+from netwright.training.bagging import Bagged, bagged, samples
 from netwright.training.forward import channels_last
 from netwright.training.launch import Launch
 from netwright.training.loop import Probe
-from netwright.training.objective import supervised
+from netwright.training.objective import Loss, Objective, on_outputs, supervised
+from netwright.training.penalties import Penalties
 from netwright.training.plan import settings
 from netwright.training.progress import Progress
+from netwright.training.published import frozen, with_weights
 from netwright.training.state import State
 from netwright.training.stopping import Condition
 
@@ -63,11 +66,17 @@ def stored_recipe(folder: RunFolder) -> Recipe:
 def check(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse what cannot be with this data before a run folder is made."""
     training = recipe.table("training")
+    if training.get("members", 0) > 1 and recipe.table("network")["name"] == MODULE:
+        text = say("training.members trains several new networks: name one of the catalogue instead of a module")
+        raise UsageError(text)
     until(training, dataset)
     _class_weights(training["class_weights"], dataset)
-    augment = _augment(recipe.table("data")["augment"], recipe.seed)
-    if augment:
-        augment(dataset.encoder.encode(dataset.source.examples.take(dataset.splits["train"][:1])), np.zeros(1, int), 0)
+    augment = _augment(recipe, dataset)
+    if augment is not None:
+        first = dataset.splits["train"][:1]
+        changed = augment(dataset.encode(first, whole=True), first, seed=recipe.seed, epoch=0)
+        if augment.mixing is not None:
+            augment.mix(changed, changed, first, seed=recipe.seed, epoch=0)
 
 
 def until(training: dict[str, Any], dataset: Dataset) -> Condition | None:
@@ -88,8 +97,9 @@ def new_state(job: Job) -> State:
     model = job.model.to(job.launch.device)
     if channels_last(model):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    resting = frozen(model, job.recipe)
     loss, chosen = job.recipe.table("loss")["name"], settings(job.recipe, "loss")
-    objective = getattr(model, "objective", None) or supervised(_bound(LOSSES[loss].build, chosen))
+    objective = getattr(model, "objective", None) or _objective(job, on_outputs(loss, chosen, units_of(job.dataset)))
     own = getattr(model, "optimizers", None)
     name = job.recipe.table("optimizer")["name"]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -97,12 +107,32 @@ def new_state(job: Job) -> State:
         optimizers = own()
     else:
         optimizers = {"main": OPTIMIZERS[name](parameters, **settings(job.recipe, "optimizer"))} if parameters else {}
+    history: list[float] = []
     schedule = job.recipe.table("schedule")["name"]
-    factor = None if schedule == "constant" else _bound(SCHEDULES[schedule].build, settings(job.recipe, "schedule"))
+    factor = None if schedule == "constant" else scheduled(schedule, settings(job.recipe, "schedule"), history)
+    penalties = Penalties(job.training.get("l1", 0.0), job.training.get("l2", 0.0))  # older runs lack them
+    if hasattr(model, "update") and any(penalties):
+        raise UsageError(say("training.l1 and l2 change a gradient; this network has an update rule of its own"))
     return State(
         model=model, optimizers=optimizers, objective=objective, seed=job.recipe.seed, device=job.launch.device,
         total_steps=0, schedule=factor, clip_norm=job.training["clip_norm"], precision=job.launch.precision,
+        clip_value=job.training.get("clip_value", 0.0), penalties=penalties, history=history,
+        resting=resting,
     )  # fmt: skip
+
+
+def units_of(dataset: Dataset) -> Any:
+    """What standardised the targets, for losses of the data's own units; None for classes."""
+    return dataset.targets if dataset.task == "regress" else None
+
+
+def _objective(job: Job, loss: Loss) -> Objective:
+    if not isinstance(job.model, Bagged):
+        return supervised(loss)
+    train, count = job.dataset.splits["train"], len(job.model.members)
+    assert job.dataset.source.targets is not None
+    counts = samples(job.recipe.seed, count, train, len(job.dataset.source.targets))
+    return bagged(loss, counts.to(job.launch.device))
 
 
 def new_batches(job: Job) -> Batches:
@@ -110,20 +140,43 @@ def new_batches(job: Job) -> Batches:
     data = job.recipe.table("data")
     return Batches(
         job.dataset, size=data["batch_size"], seed=job.recipe.seed, device=job.launch.device,
-        weights=_weights(job), augment=_augment(data["augment"], job.recipe.seed),
+        weights=_weights(job), augment=_augment(job.recipe, job.dataset),
         channels_last=channels_last(job.model),
     )  # fmt: skip
 
 
-def _augment(spec: str, seed: int) -> Augment | None:
-    if not spec:
-        return None
-    change = read_augment(spec)
-    return lambda inputs, examples, epoch: change(inputs, examples, seed=seed, epoch=epoch)
+def _augment(recipe: Recipe, dataset: Dataset) -> Augment | None:
+    spec = recipe.table("data")["augment"]
+    return read_augment(spec, getattr(dataset.encoder, "pixels", None)) if spec else None
 
 
-def _bound(function: Any, chosen: dict[str, Any]) -> Any:
-    return lambda first, second: function(first, second, **chosen)
+def check_model(recipe: Recipe, model: nn.Module) -> nn.Module:
+    """The network itself, its published weights loaded and what is frozen frozen; what cannot be with it is refused
+    before a run folder is made."""
+    if not hasattr(model, "published"):
+        with_weights(model, recipe)
+    frozen(model, recipe)
+    spec = recipe.table("data")["augment"]
+    mixing = read_augment(spec).mixing if spec else None
+    if mixing is not None and (hasattr(model, "objective") or hasattr(model, "update")):
+        text = say("data.augment: {name} mixes two targets in the loss, and this network learns by a rule of its own",
+                   name=mixing[0].split()[-1])  # fmt: skip
+        raise UsageError(text)
+    if isinstance(model, Bagged):
+        _check_members(recipe, mixing[0].split()[-1] if mixing is not None else "")
+    return model
+
+
+def _check_members(recipe: Recipe, mixing: str) -> None:
+    """Refuse what would bind the members of a bag together, or show them what lies out of it."""
+    training = recipe.table("training")
+    text = say("training.members = {count}", count=training["members"])
+    if mixing:
+        why = say("{name} would mix examples out of the bag into the training", name=mixing)
+        raise UsageError(f"{text}: {why}")
+    if training["clip_norm"]:
+        why = say("training.clip_norm takes the gradients of all members together; clip_value takes each number alone")
+        raise UsageError(f"{text}: {why}")
 
 
 def _weights(job: Job) -> Tensor | None:

@@ -93,7 +93,7 @@ class Keeper:
                 step.epoch + 1,
                 self.job.training["epochs"],
                 share,
-                step.terms.loss.item(),
+                step.terms.value.item(),
                 self._last_metric(),
                 speed,
                 left,
@@ -111,7 +111,8 @@ class Keeper:
         speed = self.logged / max(1e-9, now - self.logged_at)
         self.speeds.append(speed)
         self.logged_at, self.logged = now, 0
-        self._append(step, {"loss": self.state.take_mean("log")}, speed)
+        parts = {"parts": {name: float(value) for name, value in step.terms.parts.items()}} if step.terms.parts else {}
+        self._append(step, {"loss": self.state.take_mean("log"), **parts}, speed)
 
     def _append(self, step: Step, found: dict[str, Any], speed: float | None) -> None:
         row = {"step": step.number, "epoch": step.epoch + 1, **found, "lr": self.state.lr}
@@ -126,6 +127,7 @@ class Keeper:
         self.train_loss = self.state.take_mean("epoch")
         self.lowest_train_loss = min(self.lowest_train_loss, self.train_loss)
         self.validation = self.validate()
+        self.state.history.append(self.validation.get("loss", self.train_loss))
         is_best = self.best.update(step.epoch + 1, self.validation)
         if is_best:
             self.best_weights = model_tensors(self.state.model)

@@ -52,7 +52,7 @@ def steps(state: State, batches: Batches, epochs: int, probes: Sequence[Probe] =
     """Train from where `state` stands to the end of the last epoch, one step at a time."""
     update: Callable[[State, Batch], Terms | Tensor] = getattr(state.model, "update", gradient_step)
     while state.epoch < epochs:
-        state.model.train()
+        state.learn()
         for batch in batches.epoch(state.epoch, start=state.seen):
             seed_step(state)
             state.set_rates()
@@ -71,19 +71,21 @@ def steps(state: State, batches: Batches, epochs: int, probes: Sequence[Probe] =
 
 
 def gradient_step(state: State, batch: Batch) -> Terms:
-    """One step of gradient descent: forward, loss, backward, clip, update (S-102)."""
+    """One step of gradient descent: forward, loss, backward, penalties, clip, update (S-102)."""
     with state.autocast():
         terms = state.objective(state.model, batch, state.draw())
     require_finite(state, batch, "loss", terms.loss, terms.per_example)
     state.optimizer.zero_grad(set_to_none=True)
     if state.scaler is None:
         terms.loss.backward()
+        state.penalties.add(state.penalised, terms)
         state.gradient_norm = clip(state)
         require_finite(state, batch, "gradient", state.gradient_norm, terms.per_example)
         state.optimizer.step()
     else:  # float16: an overflowing gradient is expected now and then, the scaler skips that step
         state.scaler.scale(terms.loss).backward()
         state.scaler.unscale_(state.optimizer)
+        state.penalties.add(state.penalised, terms)
         state.gradient_norm = clip(state)
         state.scaler.step(state.optimizer)
         state.scaler.update()
@@ -91,13 +93,18 @@ def gradient_step(state: State, batch: Batch) -> Terms:
 
 
 def clip(state: State) -> float:
-    """The global gradient norm |g|; where it exceeds `clip_norm` v, gradients become g v / |g| (S-117)."""
+    """The global gradient norm |g| before clipping; each number is brought into +-`clip_value`, and where the norm then
+    exceeds `clip_norm` v, gradients become g v / |g| (S-117)."""
     gradients = [p.grad for p in state.parameters if p.grad is not None]
     if not gradients:
         return 0.0
-    norm = torch.stack(torch._foreach_norm(gradients)).norm().item()
-    if 0 < state.clip_norm < norm < float("inf"):
-        torch._foreach_mul_(gradients, state.clip_norm / norm)
+    norm = left = torch.stack(torch._foreach_norm(gradients)).norm().item()
+    if 0 < state.clip_value < norm < float("inf"):  # no number is larger than the norm
+        torch._foreach_clamp_min_(gradients, -state.clip_value)
+        torch._foreach_clamp_max_(gradients, state.clip_value)
+        left = torch.stack(torch._foreach_norm(gradients)).norm().item() if state.clip_norm else 0.0
+    if 0 < state.clip_norm < left < float("inf"):
+        torch._foreach_mul_(gradients, state.clip_norm / left)
     return norm
 
 

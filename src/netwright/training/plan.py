@@ -11,6 +11,8 @@ from netwright.errors import UsageError
 from netwright.language import say
 from netwright.randomness import seed_of
 from netwright.recipe import MODULE, TRAINING, Recipe
+from netwright.training.bagging import assemble
+from netwright.training.published import with_weights
 
 FULL_BATCH = 256
 """Vectors and tables with up to this many training rows train in full batches (documented default)."""
@@ -128,13 +130,18 @@ def head(outputs: dict[str, Any], loss: str, chosen: dict[str, Any] | None = Non
 
 def build(recipe: Recipe, inputs: dict[str, Any], outputs: dict[str, Any]) -> nn.Module:
     """The network of a resolved recipe, its first weights a pure function of the seed."""
-    name = recipe.table("network")["name"]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_of(recipe.seed, "init"))
-        ends = head(outputs, recipe.table("loss")["name"], settings(recipe, "loss"))
-        model = NETWORKS[name](inputs, ends, **settings(recipe, "network"))
-    model.catalogue_table = recipe.table("network")
-    return model
+    loss, chosen = recipe.table("loss")["name"], settings(recipe, "loss")
+    ends = head(outputs, loss, chosen)
+
+    def member(number: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed_of(recipe.seed, "init", *([number] if number else [])))
+            model: Any = NETWORKS[recipe.table("network")["name"]](inputs, ends, **settings(recipe, "network"))
+        model.catalogue_table = recipe.table("network")
+        return model
+
+    count = recipe.table("training").get("members", 0)
+    return assemble(member, count, link_of(loss, chosen)) if count > 1 else member(0)
 
 
 def from_catalogue(model: nn.Module, recipe: Recipe, dataset: Dataset) -> Recipe | None:
@@ -143,6 +150,8 @@ def from_catalogue(model: nn.Module, recipe: Recipe, dataset: Dataset) -> Recipe
     if table is None:
         return None
     resolved = resolve(recipe.updated({"network": table}, "network"), dataset)
-    own, fresh = model.state_dict(), build(resolved, dataset.inputs, dataset.outputs).state_dict()
+    alone = resolved.set("training.members", 0)
+    again = with_weights(build(alone, dataset.inputs, dataset.outputs), alone)
+    own, fresh = model.state_dict(), again.state_dict()
     same = own.keys() == fresh.keys() and all(torch.equal(own[name].cpu(), fresh[name]) for name in own)
     return resolved if same else None

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from netwright.errors import RunError
 from netwright.language import say
 from netwright.training.objective import Draw, Objective, Terms
+from netwright.training.penalties import Penalties, penalised
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,6 +33,8 @@ class State:
     schedule: Callable[[int, int], float] | None = None
     """(step, total steps) -> factor on every learning rate; None: constant."""
     clip_norm: float = 0.0
+    clip_value: float = 0.0
+    penalties: Penalties = field(default_factory=Penalties)
     precision: str = "float32"
     step: int = 0
     epoch: int = 0
@@ -42,16 +45,27 @@ class State:
     gradient_norm: float = float("nan")
     rates: dict[str, list[float]] = field(default_factory=dict)
     """The learning rates of every optimizer's groups before the schedule."""
+    resting: list[nn.Module] = field(default_factory=list)
+    """Frozen modules with running statistics: they stay in evaluation mode."""
+    history: list[float] = field(default_factory=list)
+    """Each epoch's validation loss (training loss where nothing is held out): what a `plateau` schedule watches."""
 
     def __post_init__(self) -> None:
         self.rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in self.optimizers.items()}
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.penalised = penalised(self.model)
 
     @property
     def optimizer(self) -> Optimizer:
         """The first optimizer: the only one where a network does not bring its own."""
         return next(iter(self.optimizers.values()))
+
+    def learn(self) -> None:
+        """Training mode, but for what rests."""
+        self.model.train()
+        for module in self.resting:
+            module.eval()
 
     def draw(self) -> Draw:
         return Draw(self.seed, self.step)
@@ -79,7 +93,7 @@ class State:
     def count(self, terms: Terms, examples: int) -> None:
         """Add a step's loss to the running sums."""
         weight = float(terms.weight.sum()) if terms.weight is not None else float(examples)
-        loss = terms.loss.item()
+        loss = terms.value.item()
         for first in (0, 2):
             self.tally[first] += loss * weight
             self.tally[first + 1] += weight
@@ -113,7 +127,7 @@ class State:
                         plain[f"{name}.{index}.{key}"] = value
         scaler = self.scaler.state_dict() if self.scaler is not None else {}
         here = {"step": self.step, "epoch": self.epoch, "seen": self.seen, "tally": list(self.tally)}
-        return {**here, "optimizer": plain, "scaler": scaler}
+        return {**here, "optimizer": plain, "scaler": scaler, "history": list(self.history)}
 
     def restore(self, weights: dict[str, Tensor], tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from what `tensors` and `facts` gave, to the same bits."""
@@ -126,6 +140,7 @@ class State:
                 if entry:
                     optimizer.state[parameter] = entry
         self.tally = list(facts["tally"])
+        self.history[:] = facts.get("history", [])  # in place: a schedule may hold this list
         if self.scaler is not None:
             self.scaler.load_state_dict(facts["scaler"])
         self.step, self.epoch, self.seen = facts["step"], facts["epoch"], facts["seen"]

@@ -6,12 +6,15 @@ from netwright.training.checkpoints import Checkpoint, model_tensors
 from netwright.training.job import Job, new_batches, new_state
 from netwright.training.keeper import Keeper, Outcome
 from netwright.training.loop import NonFinite, steps
+from netwright.training.published import begin
 from netwright.training.signals import Interrupted, Watch, watching
 
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Outcome:
     """Train `job`, from `checkpoint` where there is one. A signal saves and raises `Interrupted`."""
     job.launch.impose()
+    if checkpoint is None:
+        begin(job)
     initial = model_tensors(job.model)
     keeper = Keeper(job, new_state(job), new_batches(job))
     if checkpoint is not None:

@@ -1,0 +1,1 @@
+"""Comparisons with other libraries' networks, in an environment of their own (`make references`)."""
