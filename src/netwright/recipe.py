@@ -40,7 +40,7 @@ class DataSettings:
     validation: Annotated[float, Range(0, 0.9)] = 0.1
     split_seed: Annotated[int, Range(0, 2**62)] = 0
     group: str = ""
-    batch_size: Annotated[int | Auto, Range(1, 10**9)] = "auto"
+    batch_size: Annotated[int | Literal["auto", "all"], Range(1, 10**9)] = "auto"
     augment: str = ""
     test_crops: Literal[1, 10] = 1
     normalize: Literal["auto", "standard", "unit", "none"] = "auto"

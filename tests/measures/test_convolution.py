@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from netwright.errors import UsageError
-from netwright.measures.convolution import convolve, convolve_fft, visits
+from netwright.measures.convolution import convolve, convolve_fft, positions, visits
+from netwright.parts.windows import output_size
 
 DRAW = np.random.default_rng(3)
 TWELVE = range(1, 13)
@@ -126,3 +127,12 @@ def test_what_does_not_fit_is_refused_with_numbers(x, kernel, given, words):
 def test_fourier_wants_single_maps():
     with pytest.raises(UsageError, match="one map and one kernel"):
         convolve_fft(np.zeros((1, 3, 3)), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((5, 3), [0, 1, 2]), ((5, 3, 2), [0, 2]), ((6, 2, 3), [0, 3]), ((4, 3, 1, 1), [-1, 0, 1, 2]), ((2, 3), [])],
+)
+def test_positions_skip_all_but_every_strideth_pixel(given, expected):
+    assert positions(*given) == expected
+    assert len(expected) == max(0, output_size(*given))

@@ -6,64 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from netwright.errors import UsageError
-from netwright.measures.trace import convolution, fourier_convolution, positions, recurrent_steps, trace
+from netwright.measures.trace import recurrent_steps, trace
 from netwright.networks.layers import FlippedConv2d, Steps
-from netwright.parts.windows import output_size
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_the_definition_of_convolution_equals_torch(seed):
-    random = torch.Generator().manual_seed(seed)
-
-    def any_of(low, high):
-        return int(torch.randint(low, high + 1, (), generator=random))
-
-    groups, stride, pad, dilation = any_of(1, 2), any_of(1, 3), any_of(0, 2), any_of(1, 2)
-    maps = torch.randn(2 * groups, any_of(6, 9), any_of(6, 9), generator=random).double()
-    kernels = torch.randn(2 * groups, 2, any_of(1, 3), any_of(1, 3), generator=random).double()
-    bias = torch.randn(2 * groups, generator=random).double()
-    found = convolution(maps, kernels, bias, stride=stride, pad=pad, dilation=dilation, groups=groups)
-    expected = F.conv2d(maps[None], kernels, bias, stride, pad, dilation, groups)[0]
-    torch.testing.assert_close(found, expected)
-
-
-def test_turning_the_kernel_over_maps_correlation_to_convolution_and_fourier_multiplies():
-    torch.manual_seed(0)
-    image, kernel = torch.randn(6, 5).double(), torch.randn(3, 3).double()
-    full = convolution(image[None], kernel[None, None], pad=2, flip=True)[0]
-    torch.testing.assert_close(full, convolution(image[None], kernel.flip(0, 1)[None, None], pad=2)[0])
-    torch.testing.assert_close(fourier_convolution(image, kernel), full, rtol=1e-5, atol=1e-9)
-    assert not torch.allclose(full, convolution(image[None], kernel[None, None], pad=2)[0])
-
-
-def test_the_three_cases_of_the_notes():
-    torch.manual_seed(0)
-    grey, colour = nn.Conv2d(1, 1, 3).double(), nn.Conv2d(3, 1, 3).double()
-    many = nn.Conv2d(3, 4, 3).double()
-    assert [sum(p.numel() for p in net.parameters()) for net in (grey, colour, many)] == [10, 28, 112]
-    image = torch.randn(3, 5, 5).double()
-    one = convolution(image[:1], grey.weight.detach(), grey.bias.detach())
-    assert one.shape == (1, 3, 3)
-    channels = [convolution(image[c : c + 1], colour.weight.detach()[:, c : c + 1]) for c in range(3)]
-    torch.testing.assert_close(sum(channels) + colour.bias.detach(), colour(image[None])[0].detach())
-    stacked = [convolution(image, many.weight.detach()[k : k + 1], many.bias.detach()[k : k + 1]) for k in range(4)]
-    torch.testing.assert_close(torch.cat(stacked), many(image[None])[0].detach())
-
-
-def test_a_kernel_of_the_wrong_depth_or_size_is_refused_with_numbers():
-    with pytest.raises(UsageError, match="kernels for 3 channels, but 1 came"):
-        convolution(torch.ones(1, 5, 5), torch.ones(1, 3, 3, 3))
-    with pytest.raises(UsageError, match=r"floor\(\(2 \+ 2\*0 - 3\)/1\) \+ 1 = 0"):
-        convolution(torch.ones(1, 2, 5), torch.ones(1, 1, 3, 3))
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [((5, 3), [0, 1, 2]), ((5, 3, 2), [0, 2]), ((6, 2, 3), [0, 3]), ((4, 3, 1, 1), [-1, 0, 1, 2]), ((2, 3), [])],
-)
-def test_positions_skip_all_but_every_strideth_pixel(given, expected):
-    assert positions(*given) == expected
-    assert len(expected) == max(0, output_size(*given))
 
 
 def window_of(found, layer):

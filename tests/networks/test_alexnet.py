@@ -8,6 +8,7 @@ from torch import nn
 from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
 from netwright.measures.anatomy import anatomy
+from netwright.networks.fully_convolutional import to_fully_convolutional
 
 NAMES = ("alexnet", "alexnet_footnote", "alexnet_2012")
 THOUSAND = {"kind": "class", "count": 1000}
@@ -193,6 +194,18 @@ def test_a_step_changes_every_weight_and_use_repeats(name):
     assert torch.equal(net.eval()(x), net(x))
     still = NETWORKS[name](image(3, 32, 32), FIVE, width=THIN, dropout=0.0).train()
     assert torch.equal(still(x), still(x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_linear_layers_are_convolutions_on_their_maps(name):
+    torch.manual_seed(0)
+    shape = NETWORKS[name].facts["at"]
+    net = NETWORKS[name](image(*shape), FIVE, width=THIN).eval()
+    x = torch.randn(1, 3, shape[1], shape[2] + 64)
+    sliding = to_fully_convolutional(net, shape)
+    assert sliding(x).shape == (1, 5, 1, 3)
+    whole = x[..., : shape[2]]
+    torch.testing.assert_close(sliding(whole)[:, :, 0, 0], net(whole), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """BN-Inception: the Caffe form and TensorFlow-Slim's widths, against their tables and a second build by hand."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,18 +17,28 @@ CAFFE, SLIM = "bn_inception", "bn_inception_slim"
 FIGURES = {CAFFE: (11_295_240, 2_032_600_064, 485), SLIM: (11_194_984, 2_018_851_840, 416)}
 
 
+@cache
+def whole(name):
+    return weightless(name, FULL)
+
+
+@cache
+def arithmetic(name):
+    return counted(name, FULL)
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_counts_and_cards(name):
-    found, facts = counted(name, FULL), NETWORKS[name].facts
-    assert (found.parameters, found.macs, len(weightless(name, FULL).state_dict())) == FIGURES[name]
+    found, facts = arithmetic(name), NETWORKS[name].facts
+    assert (found.parameters, found.macs, len(whole(name).state_dict())) == FIGURES[name]
     assert (facts["params"], facts["macs"], facts["at"]) == (found.parameters, found.macs, FULL)
 
 
 def test_the_biases_under_the_norms_make_the_difference():
-    convs = [m for m in weightless(CAFFE, FULL).modules() if isinstance(m, nn.Conv2d)]
+    convs = [m for m in whole(CAFFE).modules() if isinstance(m, nn.Conv2d)]
     assert len(convs) == 69
     assert 11_295_240 - sum(conv.bias.numel() for conv in convs) == 11_285_224
-    assert all(m.bias is None for m in weightless(SLIM, FULL).modules() if isinstance(m, nn.Conv2d))
+    assert all(m.bias is None for m in whole(SLIM).modules() if isinstance(m, nn.Conv2d))
 
 
 OUTPUTS = {
@@ -51,13 +63,13 @@ def test_shapes_of_the_papers_table(name):
 
 def test_a_unit_of_the_last_maps_sees_699_pixels():
     # the size that the receptive-field tables of TensorFlow give for this network
-    last = next(layer for layer in counted(CAFFE, FULL).layers if layer.name == "inception_5b_double_3x3_2")
+    last = next(layer for layer in arithmetic(CAFFE).layers if layer.name == "inception_5b_double_3x3_2")
     assert last.receptive_field["size"] == [699, 699]
     assert last.receptive_field["stride"] == [32, 32]
 
 
 def test_weights_are_named_as_in_the_public_port():
-    state = weightless(CAFFE, FULL).state_dict()
+    state = whole(CAFFE).state_dict()
     wanted = {
         "conv1_7x7_s2.weight": (64, 3, 7, 7), "conv1_7x7_s2.bias": (64,), "conv1_7x7_s2_bn.running_mean": (64,),
         "conv2_3x3_reduce.weight": (64, 64, 1, 1), "conv2_3x3.weight": (192, 64, 3, 3),
@@ -120,19 +132,19 @@ def test_the_network_equals_its_table(name):
 
 @pytest.mark.parametrize(("name", "eps"), [(CAFFE, 1e-5), (SLIM, 1e-3)])
 def test_the_constant_of_the_norms(name, eps):
-    norms = [m for m in weightless(name, FULL).modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in whole(name).modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == 69
     assert {(norm.eps, norm.momentum) for norm in norms} == {(eps, 0.1)}
 
 
 def test_only_the_last_mean_is_a_maximum():
-    net = weightless(CAFFE, FULL)
+    net = whole(CAFFE)
     kinds = {row: type(net.get_submodule(f"inception_{row}_pool")).__name__ for row in OUTPUTS[CAFFE]}
     assert [row for row, kind in kinds.items() if kind == "MaxPool2d"] == ["3c", "4e", "5b"]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("shape", [(3, 7, 7), (3, 9, 30), (3, 100, 101), (1, 64, 225), (3, 227, 227)])
+@pytest.mark.parametrize("shape", [(3, 7, 7), (3, 9, 30), (1, 64, 225)])
 def test_branches_meet_at_every_size_of_the_full_stem(name, shape):
     net = weightless(name, shape, 5, width=0.1, stem="full").eval()
     assert net(torch.zeros(2, *shape, device="meta")).shape == (2, 5)
@@ -156,10 +168,10 @@ def test_maps_of_the_small_stem(name, size, sides):
 
 
 def test_strided_windows_are_padded_in_two_ways():
-    slim = [label for label, m in weightless(SLIM, FULL).named_modules() if isinstance(m, SameConv2d)]
+    slim = [label for label, m in whole(SLIM).named_modules() if isinstance(m, SameConv2d)]
     ends = [f"inception_{row}_{end}" for row in ("3c", "4e") for end in ("3x3", "double_3x3_2")]
     assert slim == ["conv1_7x7_s2", *ends]
-    assert not any(isinstance(m, SameConv2d) for m in weightless(CAFFE, FULL).modules())
+    assert not any(isinstance(m, SameConv2d) for m in whole(CAFFE).modules())
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -217,6 +217,18 @@ def test_any_norm_fits(name, norm):
     assert sum(isinstance(layer, nn.SiLU) for layer in net.modules()) == 3 + 9 * 6 + 2 * 2
 
 
+def test_input_normalised_for_imagenet_can_be_mapped_to_plus_minus_one():
+    torch.manual_seed(0)
+    net = NETWORKS["googlenet_bn"](image(3, 32, 32), FIVE, width=0.05, transform_input=True).eval()
+    plain = NETWORKS["googlenet_bn"](image(3, 32, 32), FIVE, width=0.05).eval()
+    plain.load_state_dict(net.state_dict())
+    picture = torch.rand(2, 3, 32, 32)
+    mean, std = (torch.tensor(each)[:, None, None] for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    torch.testing.assert_close(net((picture - mean) / std), plain((picture - 0.5) / 0.5), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError, match="transform_input = true wants 3 channels; 1 came"):
+        NETWORKS["googlenet_bn"](image(1, 32, 32), FIVE, transform_input=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_exports(name):

@@ -1,5 +1,7 @@
 """Inception-ResNet: counts and shapes of its three forms, and the traps of its residual blocks."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,9 +20,19 @@ FIGURES = {
 }
 
 
+@cache
+def whole(name):
+    return weightless(name, FULL)
+
+
+@cache
+def arithmetic(name):
+    return counted(name, FULL)
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_counts_and_cards(name):
-    found, facts = counted(name, FULL), NETWORKS[name].facts
+    found, facts = arithmetic(name), NETWORKS[name].facts
     assert (found.parameters, found.macs) == FIGURES[name]
     assert (facts["params"], facts["macs"], facts["at"]) == (*FIGURES[name], FULL)
     assert set(facts["parents"]) <= set(NETWORKS)
@@ -47,7 +59,7 @@ def test_shapes_of_the_papers_figures(name, stem, widths):
 
 @pytest.mark.parametrize(("name", "counts"), [(V1, (5, 10, 5)), (V2, (10, 20, 9)), (PAPER, (5, 10, 5))])
 def test_blocks_and_their_scales(name, counts):
-    net = weightless(name, FULL)
+    net = whole(name)
     rows = (net.repeat, net.repeat_1, net.repeat_2)
     assert tuple(map(len, rows)) == counts
     assert [{block.scale for block in row} for row in rows] == [{0.17}, {0.1}, {0.2}]
@@ -56,12 +68,12 @@ def test_blocks_and_their_scales(name, counts):
 
 def test_a_unit_of_the_last_maps_sees_3039_pixels():
     # the size that the receptive-field tables of TensorFlow give for this network
-    last = next(layer for layer in counted(V2, FULL).layers if layer.name == "conv2d_7b.conv")
+    last = next(layer for layer in arithmetic(V2).layers if layer.name == "conv2d_7b.conv")
     assert last.receptive_field == {"size": [3039, 3039], "stride": [32, 32], "offset": [-1482, -1482]}
 
 
 def test_weights_are_named_as_in_timm():
-    state = weightless(V2, FULL).state_dict()
+    state = whole(V2).state_dict()
     assert len(state) == 1306
     wanted = {
         "conv2d_1a.conv.weight": (32, 3, 3, 3), "conv2d_4a.bn.running_var": (192,),
@@ -78,7 +90,7 @@ def test_weights_are_named_as_in_timm():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_linear_convolution_has_a_bias_and_no_norm(name):
-    net = weightless(name, FULL)
+    net = whole(name)
     convs = {label: m for label, m in net.named_modules() if isinstance(m, nn.Conv2d)}
     assert {label.endswith("conv2d") for label, m in convs.items() if m.bias is not None} == {True}
     norms = sum(isinstance(m, nn.BatchNorm2d) for m in net.modules())
@@ -87,7 +99,7 @@ def test_the_linear_convolution_has_a_bias_and_no_norm(name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_norm_has_the_small_constant_of_the_release(name):
-    norms = [m for m in weightless(name, FULL).modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in whole(name).modules() if isinstance(m, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(0.001, 0.1)}
 
 
@@ -125,7 +137,7 @@ def test_the_mean_of_the_first_module_leaves_the_padding_out():
 
 
 @pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("size", [1, 32, 33, 74])
+@pytest.mark.parametrize("size", [1, 33, 74])
 def test_maps_of_the_small_stem(name, size):
     found = shapes(name, (3, size, size), ["repeat", "repeat_1", "repeat_2"], width=0.1)
     assert [shape[1] for shape in found.values()] == [-(-size // step) for step in (4, 8, 16)]
@@ -133,9 +145,8 @@ def test_maps_of_the_small_stem(name, size):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_75_pixels_are_the_least_of_the_full_stem(name):
-    found = shapes(name, (3, 75, 75), ["repeat", "repeat_2"], stem="full")
+    found = shapes(name, (3, 75, 75), ["repeat", "repeat_2"])
     assert [shape[1] for shape in found.values()] == [7, 1]
-    assert shapes(name, (3, 75, 75), ["repeat"]) == {"repeat": found["repeat"]}
     assert shapes(name, (3, 75, 74), ["repeat"])["repeat"][1:] == (19, 19)
     with pytest.raises(UsageError, match=f"network '{name}': an image of 3x74x90 is too small; it takes 75x75 or more"):
         weightless(name, (3, 74, 90), stem="full")

@@ -1,5 +1,7 @@
 """Inception v3: its counts, its shapes, and the traps between the paper, the release and torchvision."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,14 +18,24 @@ NAME = "inception_v3"
 FULL = (3, 299, 299)
 
 
+@cache
+def whole(aux=False):
+    return weightless(NAME, FULL, aux=aux)
+
+
+@cache
+def arithmetic():
+    return counted(NAME, FULL)
+
+
 def test_counts_of_the_released_network():
-    found = counted(NAME, FULL)
+    found = arithmetic()
     assert (found.parameters, found.macs) == (23_834_568, 5_713_216_096)
-    assert len(weightless(NAME, FULL).state_dict()) == 566
+    assert len(whole().state_dict()) == 566
 
 
 def test_counts_with_the_auxiliary_head():
-    net = weightless(NAME, FULL, aux=True)
+    net = whole(aux=True)
     assert sum(p.numel() for p in net.parameters()) == 27_161_264
     assert sum(p.numel() for p in net.AuxLogits.parameters()) == 3_326_696
     assert len(net.state_dict()) == 580
@@ -32,7 +44,7 @@ def test_counts_with_the_auxiliary_head():
 
 
 def test_the_card_has_the_counted_figures():
-    found, facts = counted(NAME, FULL), NETWORKS[NAME].facts
+    found, facts = arithmetic(), NETWORKS[NAME].facts
     assert (facts["params"], facts["macs"], facts["at"]) == (found.parameters, found.macs, FULL)
 
 
@@ -50,12 +62,12 @@ def test_shapes_of_the_papers_table():
 
 def test_a_unit_of_the_last_maps_sees_1311_pixels():
     # the size that the receptive-field tables of TensorFlow give for this network
-    last = [layer for layer in counted(NAME, FULL).layers if layer.name.startswith("Mixed_7c")][-1]
+    last = [layer for layer in arithmetic().layers if layer.name.startswith("Mixed_7c")][-1]
     assert last.receptive_field == {"size": [1311, 1311], "stride": [32, 32], "offset": [-618, -618]}
 
 
 def test_weights_are_named_as_in_torchvision():
-    state = weightless(NAME, FULL, aux=True).state_dict()
+    state = whole(aux=True).state_dict()
     wanted = {
         "Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3), "Mixed_5b.branch5x5_2.conv.weight": (64, 48, 5, 5),
         "Mixed_5d.branch3x3dbl_3.bn.running_var": (96,), "Mixed_6a.branch3x3.conv.weight": (384, 288, 3, 3),
@@ -70,7 +82,7 @@ def test_weights_are_named_as_in_torchvision():
 
 
 def test_small_and_flat_windows_save_what_the_paper_says():
-    net = weightless(NAME, FULL)
+    net = whole()
     flat = net.Mixed_6b.branch7x7dbl_2.conv.weight.numel() + net.Mixed_6b.branch7x7dbl_3.conv.weight.numel()
     assert flat / (128 * 128 * 49) == pytest.approx(1 - 35 / 49)
     square = net.Mixed_7b.branch3x3_2a.conv.weight.numel() + net.Mixed_7b.branch3x3_2b.conv.weight.numel()
@@ -80,7 +92,7 @@ def test_small_and_flat_windows_save_what_the_paper_says():
 
 
 def test_every_norm_has_the_small_constant_of_the_release():
-    norms = [m for m in weightless(NAME, FULL).modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in whole().modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == 94
     assert {(norm.eps, norm.momentum) for norm in norms} == {(0.001, 0.1)}
 
@@ -136,16 +148,16 @@ def test_auxiliary_outputs_come_in_training_only():
     assert isinstance(build(NAME, (3, 32, 32), width=0.1).train()(x), torch.Tensor)
 
 
-@pytest.mark.parametrize("size", [75, 96, 150, 224, 282, 283, 299, 330])
+@pytest.mark.parametrize("size", [75, 224, 282, 283, 299])
 def test_the_auxiliary_head_fits_every_size(size):
-    net = weightless(NAME, (3, size, size), width=0.1, aux=True)
-    sizes = shapes(NAME, (3, size, size), ["Mixed_6e"], width=0.1)["Mixed_6e"][1:]
-    assert sizes == middle((3, size, size), False)
-    assert isinstance(net.AuxLogits.shrink, nn.AvgPool2d if sizes[0] >= 17 else nn.AdaptiveAvgPool2d)
+    net, found = weightless(NAME, (3, size, size), width=0.1, aux=True), []
+    net.Mixed_6e.register_forward_hook(lambda module, given, maps: found.append(tuple(maps.shape[2:])))
     assert net.train()(torch.zeros(2, 3, size, size, device="meta")).auxiliary[0].shape == (2, 1000)
+    assert found == [middle((3, size, size), False)]
+    assert isinstance(net.AuxLogits.shrink, nn.AvgPool2d if found[0][0] >= 17 else nn.AdaptiveAvgPool2d)
 
 
-@pytest.mark.parametrize("size", [1, 8, 28, 32, 33, 74])
+@pytest.mark.parametrize("size", [1, 28, 33, 74])
 def test_maps_of_the_small_stem(size):
     found = shapes(NAME, (3, size, size), ["maxpool1", "maxpool2", "Mixed_6e", "Mixed_7c"], width=0.1)
     sides = [-(-size // step) for step in (2, 4, 8, 16)]

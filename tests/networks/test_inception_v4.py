@@ -1,11 +1,13 @@
 """Inception v4: its counts, its shapes, and that nothing in it is added up."""
 
+from functools import cache
+
 import pytest
 import torch
 import torch.nn.functional as F
 from paper import build, counted, pictures, shapes, weightless
 from torch import nn
-from torch.fx import symbolic_trace
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
@@ -14,11 +16,21 @@ NAME = "inception_v4"
 FULL = (3, 299, 299)
 
 
+@cache
+def whole():
+    return weightless(NAME, FULL)
+
+
+@cache
+def arithmetic():
+    return counted(NAME, FULL)
+
+
 def test_counts_and_card():
-    found, facts = counted(NAME, FULL), NETWORKS[NAME].facts
+    found, facts = arithmetic(), NETWORKS[NAME].facts
     assert (found.parameters, found.macs) == (42_679_816, 12_253_974_624)
     assert (facts["params"], facts["macs"], facts["at"]) == (found.parameters, found.macs, FULL)
-    assert len(weightless(NAME, FULL).state_dict()) == 896
+    assert len(whole().state_dict()) == 896
 
 
 def test_shapes_of_the_papers_figures():
@@ -30,17 +42,17 @@ def test_shapes_of_the_papers_figures():
         "features.19": (1536, 8, 8), "features.21": (1536, 8, 8), "last_linear": (1000,),
     }  # fmt: skip
     assert shapes(NAME, FULL, list(wanted)) == wanted
-    assert len(weightless(NAME, FULL).features) == 22
+    assert len(whole().features) == 22
 
 
 def test_a_unit_of_the_last_maps_sees_2071_pixels():
     # the size that the receptive-field tables of TensorFlow give for this network
-    last = [layer for layer in counted(NAME, FULL).layers if layer.name.startswith("features.21")][-1]
+    last = [layer for layer in arithmetic().layers if layer.name.startswith("features.21")][-1]
     assert last.receptive_field == {"size": [2071, 2071], "stride": [32, 32], "offset": [-998, -998]}
 
 
 def test_weights_are_named_as_in_timm():
-    state = weightless(NAME, FULL).state_dict()
+    state = whole().state_dict()
     wanted = {
         "features.0.conv.weight": (32, 3, 3, 3), "features.3.conv.conv.weight": (96, 64, 3, 3),
         "features.4.branch1.1.conv.weight": (64, 64, 1, 7), "features.5.conv.bn.running_mean": (192,),
@@ -52,20 +64,32 @@ def test_weights_are_named_as_in_timm():
     assert {key: tuple(state[key].shape) for key in wanted} == wanted
 
 
+class Additions(TorchDispatchMode):
+    """Counts the sums of two maps in whatever runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket in (torch.ops.aten.add, torch.ops.aten.add_)
+        return func(*args, **(kwargs or {}))
+
+
 def sums(net):
-    """The additions in a network's graph."""
-    nodes = symbolic_trace(net).graph.nodes
-    return [node for node in nodes if "add" in str(getattr(node.target, "__name__", node.target)).split("_")]
+    with Additions() as seen, torch.no_grad():
+        net.eval()(torch.zeros(1, *FULL, device="meta"))
+    return seen.count
 
 
 def test_nothing_is_added_up():
-    assert sums(weightless(NAME, FULL)) == []
-    # the same look at a network that does add finds every sum
-    assert len(sums(weightless("inception_resnet_v2", FULL))) == 40
+    assert sums(whole()) == 0
+    # the same look at a network that does add finds the sum of each of its 10 + 20 + 10 blocks
+    assert sums(weightless("inception_resnet_v2", FULL)) == 40
 
 
 def test_every_norm_has_the_small_constant_of_the_release():
-    norms = [m for m in weightless(NAME, FULL).modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in whole().modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == 149
     assert {(norm.eps, norm.momentum) for norm in norms} == {(0.001, 0.1)}
 
@@ -103,7 +127,7 @@ def test_the_joins_of_the_stem_keep_their_order():
     torch.testing.assert_close(net.features[5](fifth)[:, -fifth.shape[1] :], F.max_pool2d(fifth, 3, 2))
 
 
-@pytest.mark.parametrize("size", [1, 8, 32, 33, 74])
+@pytest.mark.parametrize("size", [1, 33, 74])
 def test_maps_of_the_small_stem(size):
     wanted = ["features.2", "features.4", "features.5", "features.10", "features.21"]
     found = shapes(NAME, (3, size, size), wanted, width=0.1)

@@ -8,6 +8,7 @@ from torch import nn
 from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
 from netwright.measures.anatomy import anatomy
+from netwright.networks.fully_convolutional import to_fully_convolutional
 
 FIVE = {"kind": "class", "count": 5}
 THOUSAND = {"kind": "class", "count": 1000}
@@ -100,6 +101,8 @@ def test_linear_layers_are_convolutions_on_their_maps():
     x = torch.randn(1, 1, 224, 288)
     torch.testing.assert_close(dense(x[..., :224])[..., 0, 0], net(x[..., :224]), rtol=1e-4, atol=1e-5)
     assert dense(x).shape == (1, 5, 1, 3)
+    sliding = to_fully_convolutional(net, (1, 224, 224))
+    torch.testing.assert_close(sliding(x), dense(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg16_c", "vgg19_bn"])

@@ -249,3 +249,16 @@ def test_a_plateau_follows_the_validation_losses_of_the_run(tmp_path):
         theirs.step(loss)
     assert [row["lr"] for row in rows if "validation" in row] == pytest.approx(expected)
     assert expected[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"schedule": {"name": "multi_step", "milestones": [0.5, 3]}}, "shares of the training"),
+        ({"optimizer": {"name": "momentum", "dampening": 0.1, "form": "caffe"}}, "belongs to form"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_before_a_folder_is_made(tmp_path, given, words):
+    with pytest.raises(UsageError, match=words):
+        nw.train(blobs(), linear(), epochs=1, out=tmp_path / "run", quiet=True, **given)
+    assert not (tmp_path / "run").exists()

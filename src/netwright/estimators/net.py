@@ -17,6 +17,7 @@ from netwright.errors import DataError, UsageError, hint
 from netwright.estimators.rows import Rows, Scaling, copies, weighted
 from netwright.language import say
 from netwright.networks.shapes import AXES
+from netwright.parts.schedules import scheduled
 from netwright.randomness import seed_of
 from netwright.recipe import Recipe
 from netwright.training.forward import evaluating
@@ -257,7 +258,7 @@ class Net(BaseEstimator):
             model=model, optimizers=optimizers, seed=self._seed, device=device,
             objective=getattr(model, "objective", None) or weighted(loss),
             total_steps=self._steps + rows.per_epoch * epochs, step=self._steps, epoch=self.n_iter_,
-            schedule=lambda step, total: SCHEDULES[plan["name"]].build(step, total, **settings(plan)),
+            schedule=scheduled(plan["name"], settings(plan), self.loss_curve_),
         )  # fmt: skip
         try:
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from netwright.errors import UsageError
 from netwright.language import say
-from netwright.parts.windows import Pair, padded_size, pair, sides_of, size_formula
+from netwright.parts.windows import Pair, output_size, padded_size, pair, sides_of, size_formula
 
 Maps = Float[np.ndarray, "channels height width"]
 Kernels = Float[np.ndarray, "out depth high wide"]
@@ -74,6 +74,14 @@ def convolve_fft(
     both = np.fft.rfft2(maps, size) * np.fft.rfft2(weights, size)
     found: np.ndarray = np.fft.irfft2(both, size)
     return found
+
+
+def positions(n: int, k: int, s: int = 1, p: int = 0, d: int = 1) -> list[int]:
+    """Where a window of `k` begins on `n` pixels: stride s skips s - 1 pixels; -1 is one pixel inside the padding.
+
+    Formula: i*s - p for i = 0 ... floor((n + 2p - (d(k-1)+1))/s)
+    """
+    return [i * s - p for i in range(max(0, output_size(n, k, s, p, d)))]
 
 
 def visits(n: int | Pair, k: int | Pair, s: int | Pair = 1, pad: Any = "valid", dilation: int | Pair = 1) -> np.ndarray:

@@ -6,7 +6,6 @@ tower, torchvision's (features.0 ... classifier.6), for two groups Caffe's (conv
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -84,7 +83,7 @@ class Tower(nn.Module):
         high, wide = (_side(n, little) for n in shape[1:])
         hidden = look.channels(SMALL_HIDDEN if little else HIDDEN)
         self.features = nn.Sequential(*layers)
-        self.avgpool = nn.AdaptiveAvgPool2d((high, wide))
+        self.avgpool, self.flatten = nn.AdaptiveAvgPool2d((high, wide)), nn.Flatten()
         self.classifier = nn.Sequential(
             dropped(dropout), nn.Linear(entering * high * wide, hidden), look.act(),
             dropped(dropout), nn.Linear(hidden, hidden), look.act(),
@@ -92,7 +91,7 @@ class Tower(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Maps) -> Float[Tensor, "batch units"]:
-        x = torch.flatten(self.avgpool(self.features(x)), 1)
+        x = self.flatten(self.avgpool(self.features(x)))
         out: Tensor = self.classifier(x)
         return out
 
@@ -227,6 +226,7 @@ class TwoGroups(nn.Module):
         high, wide = (_side(n, little) for n in shape[1:])
         printed = set(shape[1:]) <= {224, 227}
         self.fitted = nn.Identity() if printed and not little else nn.AdaptiveAvgPool2d((high, wide))
+        self.flatten = nn.Flatten()
         hidden = look.channels(SMALL_HIDDEN if little else HIDDEN)
         self.fc6, self.act6, self.dropout6 = nn.Linear(c5 * high * wide, hidden), look.act(), dropped(dropout)
         self.fc7, self.act7, self.dropout7 = nn.Linear(hidden, hidden), look.act(), dropped(dropout)
@@ -238,7 +238,7 @@ class TwoGroups(nn.Module):
         x = self.act3(self.norm3(self.conv3(x)))
         x = self.act4(self.norm4(self.conv4(x)))
         x = self.pool5(self.act5(self.norm5(self.conv5(x))))
-        x = torch.flatten(self.fitted(x), 1)
+        x = self.flatten(self.fitted(x))
         x = self.dropout6(self.act6(self.fc6(x)))
         x = self.dropout7(self.act7(self.fc7(x)))
         out: Tensor = self.fc8(x)

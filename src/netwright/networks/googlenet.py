@@ -28,6 +28,7 @@ from netwright.networks.blocks import (
     maps,
     small,
 )  # fmt: skip
+from netwright.networks.inception_v3 import Rescaled
 from netwright.networks.shapes import units
 from netwright.parts.initializers import initialise
 
@@ -139,7 +140,8 @@ def googlenet(
         "The branch called 5x5 has 3x3 kernels: a slip that published weights made lasting.",
         "Batch norm's eps is 1e-3, not torch's 1e-5.",
         "The fourth pooling is 2x2, the other three 3x3; all round up.",
-        "torchvision's weights want ImageNet-normalised input mapped to (x - 0.5)/0.5 (its transform_input).",
+        "torchvision's weights were trained on (x - 0.5)/0.5: transform_input = true takes pictures there that were "
+        "normalised by ImageNet's means and deviations.",
         "Dropout is 0.2, the paper's 0.4.",
     ),
 )
@@ -155,6 +157,7 @@ def googlenet_bn(
     stem: Stem = "auto",
     aux: bool = False,
     aux_dropout: Share = 0.7,
+    transform_input: bool = False,
 ) -> nn.Module:
     """GoogLeNet as torchvision ships it: batch norm in each convolution, 3x3 where the paper has 5x5.
 
@@ -163,12 +166,18 @@ def googlenet_bn(
     Differs from `googlenet` also in the fourth pooling (2x2) and in the auxiliary heads, which average to 4x4 and so
     take any size. `aux=true` adds them behind 4a and 4d; while it trains the network then gives all three scores, each
     auxiliary loss counting 0.3. `stem="small"` (`auto` takes it below 64 pixels): conv1 is 3x3/1 and the second pooling
-    is left out. With `norm="none"` the convolutions have biases. Weights start as He's.
+    is left out. With `norm="none"` the convolutions have biases. `transform_input` takes pictures with three channels
+    from ImageNet's normalisation to (x - 0.5)/0.5. Weights start as He's.
     """
     look, little = Choices(width, activation, norm), _little("googlenet_bn", inputs, stem, 4, 15)
-    form = Form(wide=3, last=2, lrn=False, adaptive=True)
     shape = maps("googlenet_bn", inputs, 1, "")
+    if transform_input and shape[0] != 3:
+        text = say("network {name!r}: transform_input = true wants 3 channels; {count} came.",
+                   name="googlenet_bn", count=shape[0])  # fmt: skip
+        raise UsageError(text)
+    form = Form(wide=3, last=2, lrn=False, adaptive=True)
     net = GoogLeNet(shape, units(outputs), look, form, little=little, dropout=dropout, heads=(aux, aux_dropout))
+    net.rescale = Rescaled() if transform_input else nn.Identity()
     initialise(net, init, activation)
     return net
 
@@ -196,6 +205,7 @@ class GoogLeNet(nn.Module):
         super().__init__()
         c64, c192 = look.channels(64), look.channels(192)
         kernel, stride = (3, 1) if little else (7, 2)
+        self.rescale: nn.Module = nn.Identity()
         self.conv1 = Unit(shape[0], c64, kernel, look, stride)
         self.maxpool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.lrn1 = neighbours(c64, form.lrn)
@@ -223,7 +233,7 @@ class GoogLeNet(nn.Module):
             self.aux2 = Head(self.inception4d.leaving, sides, count, look, form, heads[1])
 
     def forward(self, x: Maps) -> Float[Tensor, "batch units"] | Scores:
-        x = self.lrn1(self.maxpool1(self.conv1(x)))
+        x = self.lrn1(self.maxpool1(self.conv1(self.rescale(x))))
         x = self.maxpool2(self.lrn2(self.conv3(self.conv2(x))))
         x = self.maxpool3(self.inception3b(self.inception3a(x)))
         at_4a = self.inception4a(x)
@@ -278,11 +288,12 @@ class Head(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d((4, 4)) if form.adaptive else nn.AvgPool2d(5, 3)
         c128, hidden = look.channels(128), look.channels(1024)
         self.conv = Unit(entering, c128, 1, look)
+        self.flatten = nn.Flatten()
         self.fc1, self.act, self.dropout = nn.Linear(c128 * high * wide, hidden), look.act(), dropped(dropout)
         self.fc2 = nn.Linear(hidden, count)
 
     def forward(self, x: Maps) -> Float[Tensor, "batch units"]:
-        x = torch.flatten(self.conv(self.pool(x)), 1)
+        x = self.flatten(self.conv(self.pool(x)))
         out: Tensor = self.fc2(self.dropout(self.act(self.fc1(x))))
         return out
 

@@ -7,7 +7,6 @@ torchvision's: features.N by position in the row of convolution, (norm), activat
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -81,7 +80,7 @@ class VGG(nn.Module):
             poolings = [pool if min(shape[1:]) >= 4 * 2**i else nn.Identity() for i, pool in enumerate(poolings)]
         last, hidden, side = look.channels(512), look.channels(HIDDEN), 1 if little else 7
         self.features = convolutions(column, shape[0], look, poolings)
-        self.avgpool = nn.AdaptiveAvgPool2d((side, side))
+        self.avgpool, self.flatten = nn.AdaptiveAvgPool2d((side, side)), nn.Flatten()
         self.classifier = nn.Sequential(
             nn.Linear(last * side * side, hidden), look.act(), dropped(dropout),
             nn.Linear(hidden, hidden), look.act(), dropped(dropout),
@@ -89,7 +88,7 @@ class VGG(nn.Module):
         ) if not little else nn.Sequential(dropped(dropout), nn.Linear(last, count))  # fmt: skip
 
     def forward(self, x: Maps) -> Float[Tensor, "batch units"]:
-        x = torch.flatten(self.avgpool(self.features(x)), 1)
+        x = self.flatten(self.avgpool(self.features(x)))
         out: Tensor = self.classifier(x)
         return out
 

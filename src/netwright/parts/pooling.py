@@ -61,7 +61,7 @@ def globalpool(shape: Shape, *, kind: Literal["avg", "max"] = "avg") -> nn.Modul
 
 
 @POOLING.add(source="bins of equal share: He et al. 2014, arXiv:1406.4729, section 2.2")
-def adaptivepool(shape: Shape, *, size: Size, kind: Literal["avg", "max"] = "avg") -> nn.Module:
+def adaptivepool(shape: Shape, *, size: Size = 1, kind: Literal["avg", "max"] = "avg") -> nn.Module:
     """Makes maps of one given size of maps of any size.
 
     Formula: y_i = mean (or max) over the pixels floor(i n / m) to ceil((i + 1) n / m) - 1 of n, for m bins a side

@@ -71,6 +71,8 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         raise UsageError(text)
     until(training, dataset)
     _class_weights(training["class_weights"], dataset)
+    scheduled(recipe.table("schedule")["name"], settings(recipe, "schedule"), [])(0, 1)
+    OPTIMIZERS[recipe.table("optimizer")["name"]]([torch.zeros(1)], **settings(recipe, "optimizer"))
     augment = _augment(recipe, dataset)
     if augment is not None:
         first = dataset.splits["train"][:1]

@@ -33,7 +33,9 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
     tables = {name: dict(table) for name, table in recipe.check().tables.items()}
     data = {**dataset.settings}
     count = dataset.examples["train"]
-    if data["batch_size"] == "auto":
+    if data["batch_size"] == "all":
+        data["batch_size"] = count
+    elif data["batch_size"] == "auto":
         full = dataset.kind in ("table", "vector") and count <= FULL_BATCH
         data["batch_size"] = count if full else BATCH[dataset.kind]
     data["workers"] = 0 if data["workers"] == "auto" else data["workers"]

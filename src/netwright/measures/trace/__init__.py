@@ -2,10 +2,6 @@
 
 from netwright.measures.trace.recurrent import Unrolled, recurrent_steps
 from netwright.measures.trace.result import Step, StepTrace
-from netwright.measures.trace.sliding import convolution, fourier_convolution, positions
 from netwright.measures.trace.step import Example, example, sizes, trace
 
-__all__ = [
-    "Example", "Step", "StepTrace", "Unrolled", "convolution", "example", "fourier_convolution", "positions",
-    "recurrent_steps", "sizes", "trace",
-]  # fmt: skip
+__all__ = ["Example", "Step", "StepTrace", "Unrolled", "example", "recurrent_steps", "sizes", "trace"]

@@ -1,90 +1,22 @@
-"""The arithmetic of sliding windows: convolution and pooling, place by place, forward and back.
+"""The arithmetic of sliding windows in a trace, place by place, forward and back.
 
-Convolution here is what networks call so: the kernel is not turned over (cross-correlation). `convolution(flip=True)`
-is the convolution of mathematics; the Fourier transform makes a product of that one.
+Convolution here is what networks call so: the kernel is not turned over (cross-correlation). Its definition in plain
+loops is `netwright.measures.convolution.convolve`.
 """
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.errors import UsageError
-from netwright.language import say
 from netwright.measures.trace.record import RULES, Call, Pulled, Rule, Told, View
 from netwright.measures.trace.words import factor, number, products
 from netwright.networks.blocks import GlobalMean, SameConv2d
 from netwright.networks.layers import FlippedConv2d
 from netwright.networks.lenet import PartialConv
 from netwright.parts.pooling import SubSample
-from netwright.parts.windows import Pair, output_size, size_formula
-
-
-def positions(n: int, k: int, s: int = 1, p: int = 0, d: int = 1) -> list[int]:
-    """Where a window of `k` begins on `n` pixels: stride s skips s - 1 pixels; -1 is one pixel inside the padding.
-
-    Formula: i*s - p for i = 0 ... floor((n + 2p - (d(k-1)+1))/s)
-    """
-    return [i * s - p for i in range(max(0, output_size(n, k, s, p, d)))]
-
-
-def convolution(
-    maps: Float[Tensor, "channels height width"],
-    kernels: Float[Tensor, "out depth high wide"],
-    bias: Float[Tensor, "out"] | None = None,
-    *,
-    stride: int = 1,
-    pad: int = 0,
-    dilation: int = 1,
-    groups: int = 1,
-    flip: bool = False,
-) -> Float[Tensor, "out rows columns"]:
-    """Convolution by its definition, in plain loops: multiply matching numbers, add them up, add the bias.
-
-    Formula: y[k,r,c] = b[k] + sum over i,u,v of w[k,i,u,v] x[i, r*s + u*d - p, c*s + v*d - p]
-
-    `flip` turns each kernel over first. Slow on purpose: the torch layer does the same. Errors: UsageError where the
-    depth of the kernels is not the number of channels, or the window is larger than the map.
-    """
-    count, depth = len(kernels), maps.shape[0] // groups
-    if kernels.shape[1] * groups != maps.shape[0] or count % groups:
-        wants = kernels.shape[1] * groups
-        raise UsageError(say("kernels for {wants} channels, but {came} came.", wants=wants, came=maps.shape[0]))
-    turned = kernels.flip(2, 3) if flip else kernels
-    size: Pair = (kernels.shape[2], kernels.shape[3])
-    rows, columns = (positions(n, k, stride, pad, dilation) for n, k in zip(maps.shape[1:], size, strict=True))
-    if not rows or not columns:
-        axis = 0 if not rows else 1
-        formula = size_formula(maps.shape[1 + axis], size[axis], stride, (pad, pad), dilation)
-        raise UsageError(say("{formula}; the window is larger than the map.", formula=formula))
-    wide = F.pad(maps, (pad, pad, pad, pad))
-    out = maps.new_zeros(count, len(rows), len(columns))
-    for k in range(count):
-        first = k // (count // groups) * depth
-        for r, top in enumerate(rows):
-            for c, left in enumerate(columns):
-                total = 0.0 if bias is None else float(bias[k])
-                for u in range(size[0]):
-                    for v in range(size[1]):
-                        seen = wide[first : first + depth, top + pad + u * dilation, left + pad + v * dilation]
-                        total += float((turned[k, :, u, v] * seen).sum())
-                out[k, r, c] = total
-    return out
-
-
-def fourier_convolution(
-    image: Float[Tensor, "height width"], kernel: Float[Tensor, "high wide"]
-) -> Float[Tensor, "rows columns"]:
-    """Full convolution as a product of Fourier transforms; equal to `convolution(..., pad=k-1, flip=True)`.
-
-    Formula: F^-1(F(x) F(w)), both filled up with zeros to n + k - 1
-    """
-    size = [n + k - 1 for n, k in zip(image.shape, kernel.shape, strict=True)]
-    product = torch.fft.rfft2(image, s=size) * torch.fft.rfft2(kernel, s=size)
-    return torch.fft.irfft2(product, s=size)
-
+from netwright.parts.windows import Pair
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 Plan = tuple[Pair, Pair, Pair, Sides]

@@ -100,7 +100,7 @@ def elastic(
     The defaults are the paper's for 28x28 digits; alpha and sigma grow with the picture.
     """
     height, width = batch.shape[2:]
-    field = draws.between(-1, 1, 2 * height * width).reshape(-1, 2, height, width).to(batch.device)
+    field = draws.between(-1, 1, 2 * height * width).reshape(-1, 2, height, width).to(batch.device, torch.float32)
     reach = max(1, round(3 * sigma))
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma).square())
     moved = alpha * smoothed(field, (taps / taps.sum()).expand(len(field), -1), "zeros")
@@ -135,20 +135,18 @@ def smoothed(batch: Tensor, taps: Float64[Tensor, "batch taps"], border: Literal
 
     One sum over shifted copies: unlike a convolution kernel it gives an example the same bits in every batch.
     """
-    weights, reach = taps.to(batch), taps.shape[1] // 2
+    weights, reach = taps.to(batch)[:, :, None, None, None], taps.shape[1] // 2
     for axis in (2, 3):
         length = batch.shape[axis]
-        places = torch.arange(length, device=batch.device)
-        total = torch.zeros_like(batch)
-        for tap in range(-reach, reach + 1):
-            found = places + tap
-            if border == "zeros" and (tap >= length or -tap >= length):
-                continue
-            shifted = batch.index_select(axis, found.clamp(0, length - 1))
-            if border == "zeros":
-                inside = ((found >= 0) & (found < length)).to(batch.dtype)
-                shifted = shifted * (inside[:, None] if axis == 2 else inside)
-            total = total + weights[:, tap + reach, None, None, None] * shifted
+        places = torch.arange(-reach, length + reach, device=batch.device)
+        padded = batch.index_select(axis, places.clamp(0, length - 1))
+        if border == "zeros":
+            inside = ((places >= 0) & (places < length)).to(batch.dtype)
+            padded.mul_(inside[:, None] if axis == 2 else inside)
+        total, product = torch.zeros_like(batch), torch.empty_like(batch)
+        for tap in range(taps.shape[1]):
+            torch.mul(padded.narrow(axis, tap, length), weights[:, tap], out=product)
+            total.add_(product)
         batch = total
     return batch
 
