@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from foreign_checkpoints import pickled, stored
 from safetensors.torch import load_file
 
-from conftest import pickled, stored
 from netwright.errors import DataError, UsageError
 from netwright.weights.convert import convert
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign_checkpoints import pickled, stored
 
-from conftest import pickled, stored
 from netwright.errors import DataError
 from netwright.weights import convert as converting
 from netwright.weights import reader

@@ -157,6 +157,12 @@ def test_forms_that_take_the_same_weights_and_give_other_numbers_are_said(tmp_pa
     (note,) = network("mobilenet_v2", **{**wide, "inputs": (3, 32, 32)}, weights=file).published.notes
     assert "network.stem=full" in note
     assert network("mobilenet_v2", **wide, weights=file).published.notes == []
+    wide |= {"aux": True, "stem": "full", "inputs": (3, 96, 96)}
+    for name, words in (("inception_v3", "transform_input=true"), ("googlenet_bn", "")):
+        save_file(network(name, **wide).state_dict(), file)
+        (note,) = network(name, **wide, weights=file).published.notes
+        assert "torchvision's own file" in note
+        assert words in note
 
 
 def test_auxiliary_heads_are_optional_on_either_side(tmp_path):

@@ -50,7 +50,7 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
     tables["loss"] = _part(LOSSES, tables.get("loss"), wanted)
     _match(tables["loss"]["name"], tables["loss"], dataset)
     cycle = _one_cycle(tables, facts, dataset)
-    optimizer = {"lr": PEAK_LR} if cycle else tables.get("optimizer")
+    optimizer = {"lr": facts.get("peak_lr", PEAK_LR)} if cycle else tables.get("optimizer")
     tables["optimizer"] = _part(OPTIMIZERS, optimizer, facts.get("optimizer", "adam"))
     tables["schedule"] = _part(SCHEDULES, tables.get("schedule"), "one_cycle" if cycle else "constant")
     training = {**{name: setting.default for name, setting in TRAINING.items()}, **tables.get("training", {})}

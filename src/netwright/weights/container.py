@@ -23,6 +23,10 @@ MOST_MEMBERS = 200_000
 _LOCAL = struct.Struct("<4s5H3I2H")
 _STORED = 0
 _ENCRYPTED = 0x2041
+_ZIP_FAULTS = (
+    zipfile.BadZipFile, ValueError, struct.error, OSError, EOFError, KeyError, IndexError, NotImplementedError,
+)  # fmt: skip
+"""What the standard library raises on directories that are broken, or of a version that it does not read."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def contents(file: IO[bytes], mapped: mmap.mmap) -> Contents:
 def _zip(file: IO[bytes], mapped: mmap.mmap) -> Contents:
     try:
         directory = zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, ValueError, struct.error, OSError, EOFError, KeyError, IndexError) as error:
+    except _ZIP_FAULTS as error:
         raise Refused(say("its zip directory is damaged or cut off ({reason})", reason=str(error)[:120])) from None
     if len(directory) > MOST_MEMBERS:
         raise Refused(say("it holds more than {limit:,} members", limit=MOST_MEMBERS))

@@ -12,6 +12,8 @@ HARMLESS = {"name", "weights", "width", "init", "dropout", "aux", "aux_dropout",
 """Settings that leave the numbers in use alone, show in the shapes, or are looked at below."""
 LARGE = 100
 """Pixels a side from which a network is one for large pictures: published at 224 to 331, others at 32."""
+TRANSFORMED = {"inception_v3": "AuxLogits.fc.weight", "googlenet_bn": "aux1.fc2.weight"}
+"""Networks that torchvision feeds with pictures mapped to (x - 0.5) / 0.5, and a tensor that its own files hold."""
 PLAIN_V3 = "batchnorm(eps=0.00001)"
 
 
@@ -30,12 +32,18 @@ def notes(model: nn.Module, table: dict[str, Any], theirs: Shapes) -> list[str]:
     if plain_v3 and "0.001" in str(table.get("norm", defaults.get("norm"))):
         text = say("timm's mobilenetv3 files want network.norm={norm}; those called tf_ pad otherwise", norm=PLAIN_V3)
         found.append(text)
-    if name == "inception_v3" and "AuxLogits.fc.weight" in theirs and not table.get("transform_input"):
-        found.append(say("torchvision's own file wants network.transform_input=true for standardised pictures"))
+    if TRANSFORMED.get(name) in theirs and not table.get("transform_input"):
+        found.append(_transform("transform_input" in defaults))
     if smaller(model, name, table):
         text = say("small pictures skip some halvings, so the weights see other scales; network.stem=full keeps them")
         found.append(text)
     return found
+
+
+def _transform(offered: bool) -> str:
+    if offered:
+        return say("torchvision's own file wants network.transform_input=true for standardised pictures")
+    return say("torchvision's own file wants pictures scaled to -1 to 1, not standardised")
 
 
 def smaller(model: nn.Module, name: str, table: dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """Published weights into a network: by a key map, with the first layer and the head adapted, or not at all.
 
 Nothing is copied before everything fits. What may differ: a grey picture's first layer takes the sum over the file's
-red, green and blue; a head for another number of classes stays fresh; TensorFlow's background class (row 0 of 1001)
+red, green and blue, which gives equal numbers; for other numbers of channels nothing does, so they are refused;
+a head for another number of classes stays fresh; TensorFlow's background class (row 0 of 1001)
 is dropped; auxiliary heads are optional on either side; `num_batches_tracked` may be missing. Everything else that
 does not fit is refused with the list of what it is.
 """

@@ -13,6 +13,7 @@ import signal
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 import numpy as np
@@ -153,7 +154,8 @@ def bound(size: int) -> None:
     for kind, most in limits.items():
         _, hard = resource.getrlimit(kind)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+        with suppress(ValueError, OSError):  # macOS takes no bound on address space
+            resource.setrlimit(kind, (most, most))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit is an error that is said, not a kill
 
 
