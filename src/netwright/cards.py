@@ -17,6 +17,59 @@ STAGES = (
 """The stages of the family tree, in order."""
 
 
+LABELS = {
+    "year": "year",
+    "stage": "stage",
+    "parents": "after",
+    "at": "input of the paper",
+    "classes_at": "classes there",
+    "layout": "names of weights as in",
+    "recipe": "training in the paper",
+    "params": "parameters",
+    "macs": "multiply-adds",
+    "params_aux": "parameters with auxiliary heads",
+    "macs_aux": "multiply-adds with auxiliary heads",
+    "error": "error in %",
+    "error_on": "measured on",
+    "mean_iou": "mean intersection over union in %",
+    "mean_iou_on": "measured on",
+    "inputs": "reads",
+    "outputs": "gives",
+    "peak_lr": "rate at the peak of the default cycle",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "classes": "classes",
+    "target": "target",
+    "link": "link",
+    "units": "units",
+    "init": "suited initializer",
+    "values": "range",
+    "low": "lowest value",
+    "high": "highest value",
+    "monotonic": "monotonic",
+    "continuous": "continuous",
+    "smooth": "smooth",
+    "zero_centred": "centred on 0",
+    "mean": "mean on standard normal input",
+    "least_slope": "least slope",
+    "largest_slope": "largest slope",
+    "slope_at_0": "slope at 0",
+    "saturates": "saturates",
+    "acts_on": "acts on",
+    "watches": "watches",
+    "kind": "kind",
+    "needs": "needs",
+    "mixes": "mixes",
+    "task": "task",
+    "better": "better",
+    "interval": "interval",
+    "given": "given",
+    "note": "note",
+    "reads": "reads",
+}
+"""What a card calls its facts."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """Parts in order, each with its family, name, summary and, where asked for, its figures."""
@@ -134,7 +187,9 @@ def card_text(card: dict[str, Any]) -> str:
     facts = card["facts"]
     traps = facts.get("traps", ())
     lines += [
-        f"  {translated(name)}: {_shown(value)}" for name, value in facts.items() if name != "traps" and _plain(value)
+        f"  {say(LABELS.get(name, name))}: {_shown(value)}"
+        for name, value in facts.items()
+        if name != "traps" and _plain(value)
     ]
     lines += [f"  {say('trap')}: {trap}" for trap in traps]
     return "\n".join(lines)
