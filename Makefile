@@ -10,12 +10,13 @@ SETTLED := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench references clean
 
 help:
 	@echo "make demo     train a network on handwritten digits and write its report (about a minute after set-up)"
 	@echo "make test     all checks: lint, types, import layers, the fast tests"
 	@echo "make bench    speed beside plain PyTorch: make bench DATA=folder-of-MNIST-files"
+	@echo "make references  our networks beside torchvision's and timm's: equal outputs from equal weights"
 	@echo "make lint     lint, format check and types alone;  make format  rewrites"
 	@echo "make clean    remove $(VENV) and caches (never runs/)"
 	@echo "PYTHON=python3.12 chooses another Python, TORCH_INDEX=... an index with CPU builds of torch"
@@ -42,8 +43,19 @@ format: $(VENV)/.netwright-test
 bench: $(VENV)/.netwright
 	$(BIN)/python -m bench.mnist $(DATA) $(ARGS)
 
+# An environment of its own with torchvision and timm, for their model code alone; nothing is downloaded but packages.
+REFERENCES := .venv-references
+references: $(VENV)/.netwright
+	[ -x $(REFERENCES)/bin/python ] || $(PYTHON) -m venv $(REFERENCES)
+	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt \
+	$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e .
+	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -c references/constraints.txt \
+	torchvision timm huggingface_hub pyyaml tqdm
+	$(REFERENCES)/bin/python -m references.compare $(ARGS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(REFERENCES) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -18,8 +18,8 @@ _HOMES = {
     "graph": "netwright.api",
     "steps": "netwright.api",
     "trace": "netwright.measures.trace",
-    "train": "netwright.run",
-    "resume": "netwright.run",
+    "train": "netwright.start",
+    "resume": "netwright.start",
     "open": "netwright.run",
     "evaluate": "netwright.run",
     "compare": "netwright.run",
@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from netwright.errors import DataError, NetwrightError, RunError, UsageError
     from netwright.measures.trace import trace
     from netwright.recipe import Recipe
-    from netwright.run import Run, compare, evaluate, resume, train
+    from netwright.run import Run, compare, evaluate
     from netwright.run import open_run as open
+    from netwright.start import resume, train
     from netwright.training.objective import Terms
 
 

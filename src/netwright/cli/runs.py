@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train, evaluate and examine; DATA defaults to digits."""
     from netwright.catalogue import FAULTS
-    from netwright.run import train as run_training
+    from netwright.start import train as run_training
 
     recipe = recipe_of(words or [])
     for name in fail_on or []:
@@ -54,7 +54,7 @@ def train(
 @app.command()
 def resume(run: Annotated[str, typer.Argument(help="A run folder.")]) -> None:
     """Continue a run from its newest verified checkpoint, to the same bits."""
-    from netwright.run import resume as resume_run
+    from netwright.start import resume as resume_run
 
     answer(resume_run(run, quiet=talk.quiet))
 

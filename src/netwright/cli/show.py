@@ -66,6 +66,17 @@ def show(
     answer(card, card_text(card))
 
 
+@app.command("convert-weights")
+def convert_weights(
+    source: Annotated[str, typer.Argument(help="A checkpoint that torch has written (.pth, .pt).", metavar="FILE.pth")],
+    target: Annotated[str, typer.Argument(help="The file to make.", metavar="FILE.safetensors")],
+) -> None:
+    """Make a safetensors file of a torch checkpoint, without running any code that it holds."""
+    from netwright.weights.convert import convert
+
+    answer(convert(source, target))
+
+
 def named(words: list[str]) -> tuple[list[str], dict[str, Any]]:
     """One or two networks, and the settings that follow them."""
     from netwright.recipe import Recipe

@@ -25,6 +25,7 @@ from netwright.training.launch import launch
 from netwright.training.loop import NonFinite, steps
 from netwright.training.objective import on_outputs
 from netwright.training.plan import FULL_BATCH, build, head
+from netwright.training.published import with_weights
 from netwright.training.state import State
 
 BATCH = 64
@@ -205,17 +206,15 @@ class Net(BaseEstimator):
         if isinstance(self.network, (str, Mapping)):
             hidden = [self.hidden] if isinstance(plain(self.hidden), int) else self.hidden
             table = chosen(NETWORKS, self.network, "mlp", hidden=hidden)
-            network = build(Recipe(self._seed, {"network": table, "loss": self._loss}), inputs, self._outputs)
+            recipe = Recipe(self._seed, {"network": table, "loss": self._loss})
+            network = with_weights(build(recipe, inputs, self._outputs), recipe)
             return network.to(torch.float64 if rows <= FULL_BATCH else torch.float32)
         if self.hidden is not None:
             raise UsageError(say("hidden belongs to networks by name; a module of your own has its own layers"))
         if isinstance(self.network, nn.Module):
             return deepcopy(self.network)
-        made = (
-            self.network(inputs, head(self._outputs, self._loss["name"], self._loss))
-            if callable(self.network)
-            else None
-        )
+        ends = head(self._outputs, self._loss["name"], self._loss)
+        made = self.network(inputs, ends) if callable(self.network) else None
         if not isinstance(made, nn.Module):
             raise UsageError(
                 say("network = {given!r}; it is a name, a table, a torch.nn.Module, or a function "

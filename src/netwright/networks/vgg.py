@@ -50,7 +50,8 @@ def _vgg(
 ) -> nn.Module:
     """A VGG network.
 
-    Formula: five stages of convolutions 3x3 pad 1 with biases, a max pool 2/2 behind each stage; 7x7x512, 4096, 4096, outputs
+    Formula: five stages of convolutions 3x3 pad 1 with biases, a max pool 2/2 behind each stage; 7x7x512, 4096, 4096,
+    outputs
 
     An average to 7x7 lets any picture from 32x32 on into the linear layers. `stem="small"` (`auto` takes it below 64
     pixels) has the same convolutions and a thin end: a pooling that would leave less than 2x2 is left out, each map is
