@@ -40,20 +40,25 @@ class Terms:
     weight: Float[Tensor, "batch"] | None = None
     members: Float[Tensor, "members"] | None = None
     """The losses of networks that are trained side by side."""
+    heads: Float[Tensor, "batch"] | None = None
+    """What auxiliary heads add for each example while training; it is minimised but not recorded as the loss."""
 
     @cached_property
     def loss(self) -> Tensor:
         """What is minimised: the weighted mean over the batch, sum(w * l) / sum(w); of members the sum of theirs."""
         if self.members is not None:
             return self.members.sum()
-        if self.weight is None:
-            return self.per_example.mean()
-        return (self.per_example * self.weight).sum() / self.weight.sum()
+        return self.value if self.heads is None else self.value + self._mean(self.heads)
 
-    @property
+    @cached_property
     def value(self) -> Tensor:
-        """What is recorded: the loss, of members the mean of theirs."""
-        return self.loss if self.members is None else self.members.mean()
+        """What is recorded: the loss without auxiliary heads, of members the mean of theirs."""
+        return self._mean(self.per_example) if self.members is None else self.members.mean()
+
+    def _mean(self, values: Tensor) -> Tensor:
+        if self.weight is None:
+            return values.mean()
+        return (values * self.weight).sum() / self.weight.sum()
 
 
 Objective = Callable[[nn.Module, Batch, Draw], Terms]
@@ -86,38 +91,34 @@ def _undone(numbers: Tensor, units: Any) -> Tensor:
     return numbers * torch.as_tensor(units.scale, **kind) + torch.as_tensor(units.mean, **kind)
 
 
-def with_heads(loss: Loss, model: nn.Module) -> Callable[[Tensor | Scores, Tensor], Tensor]:
-    """`loss` that also judges auxiliary heads, where `model` has them and trains.
+def supervised(loss: Loss) -> Objective:
+    """The objective of ordinary training: a catalogue loss between the network's outputs and the targets.
 
-    Formula: l(main) + a * sum of l(head) over the heads, a = the network's `auxiliary_weight`
+    Formula: l(main) + a * sum of l(head) over auxiliary heads, where the network has them; a = its `auxiliary_weight`
     """
 
-    def judged(outputs: Tensor | Scores, target: Tensor) -> Tensor:
-        if not isinstance(outputs, Scores):
-            return loss(outputs, target)
-        heads = torch.stack([loss(head, target) for head in outputs.auxiliary])
-        return loss(outputs.main, target) + float(model.auxiliary_weight) * heads.sum(0)  # type: ignore[arg-type]
-
-    return judged
-
-
-def supervised(loss: Loss) -> Objective:
-    """The objective of ordinary training: a catalogue loss between the network's outputs and the targets."""
-
     def objective(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
-        outputs, judged = model(batch.inputs), with_heads(loss, model)
-        values = judged(outputs, batch.targets)
-        if values.shape != (len(batch),):
-            raise UsageError(
-                say(
-                    "the loss gave shape {found} for a batch of {count}; it is one value per example",
-                    found=list(values.shape), count=len(batch),
-                )
-            )  # fmt: skip
-        if batch.mixture is not None:
-            other = judged(outputs, batch.mixture.targets)
-            values, weights = batch.mixture.blend(values, other, batch.weights)
+        outputs = model(batch.inputs)
+        main, heads = outputs if isinstance(outputs, Scores) else (outputs, ())
+        values, weights = judged(loss, main, batch)
+        if not heads:
             return Terms(values, weight=weights)
-        return Terms(values, weight=batch.weights)
+        extra = float(model.auxiliary_weight) * torch.stack([judged(loss, head, batch)[0] for head in heads]).sum(0)  # type: ignore[arg-type]
+        return Terms(values, {"auxiliary": extra.detach().mean()}, weights, heads=extra)
 
     return objective
+
+
+def judged(loss: Loss, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """One loss value an example, mixed where its batch mixes examples, and one weight an example."""
+    values = loss(outputs, batch.targets)
+    if values.shape != (len(batch),):
+        raise UsageError(
+            say(
+                "the loss gave shape {found} for a batch of {count}; it is one value per example",
+                found=list(values.shape), count=len(batch),
+            )
+        )  # fmt: skip
+    if batch.mixture is None:
+        return values, batch.weights
+    return batch.mixture.blend(values, loss(outputs, batch.mixture.targets), batch.weights)
