@@ -50,8 +50,8 @@ references: $(VENV)/.netwright
 	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt \
 	$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e .
-	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -c references/constraints.txt \
-	torchvision timm huggingface_hub pyyaml tqdm
+	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet -c references/constraints.txt huggingface_hub
+	$(REFERENCES)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -c references/constraints.txt torchvision timm
 	$(REFERENCES)/bin/python -m references.compare $(ARGS)
 
 clean:

@@ -186,7 +186,8 @@ class Part:
 
     def card(self) -> dict[str, Any]:
         """What `netwright show` prints."""
-        facts = {key: value for key, value in self.facts.items() if key not in ("source", "measured")}
+        kept = {key: value for key, value in self.facts.items() if not callable(value)}  # a reader's test is no data
+        facts = {key: value for key, value in kept.items() if key != "source"}
         if "measured" in self.facts:
             facts |= self.facts["measured"](self)  # a function of the part, asked only when its card is made
         facts |= {key: _translated(facts[key]) for key in PROSE if key in facts}

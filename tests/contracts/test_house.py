@@ -19,7 +19,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 import collect_messages
 
 from netwright import language
-from netwright.catalogue import FAMILIES, NETWORKS, READERS, Setting
+from netwright.catalogue import (
+    ACTIVATIONS,
+    AUGMENTATIONS,
+    FAMILIES,
+    INITIALIZERS,
+    LOSSES,
+    NETWORKS,
+    NORMS,
+    OPTIMIZERS,
+    POOLING,
+    READERS,
+    SCHEDULES,
+    Setting,
+)
 from netwright.cli import _run, app, recipe_of
 from netwright.data.embedded import EMBEDDED
 from netwright.errors import GateError, MissingError, NetwrightError, RunError, UsageError
@@ -28,7 +41,17 @@ from netwright.training.stopping import Condition
 
 ROOT = Path(__file__).parents[2]
 SOURCES = collect_messages.sources()
-PAGES = ["README.md", "docs/index.md", "docs/data.md", "docs/training.md", "docs/networks.md", "docs/python.md"]
+PAGES = [
+    "README.md", "docs/index.md", "docs/data.md", "docs/training.md", "docs/networks.md", "docs/parts.md",
+    "docs/weights.md", "docs/arithmetic.md", "docs/tensorflow.md", "docs/python.md",
+]  # fmt: skip
+PARTS = [
+    name
+    for family in (
+        LOSSES, ACTIVATIONS, OPTIMIZERS, SCHEDULES, INITIALIZERS, NORMS, POOLING, AUGMENTATIONS,
+    )
+    for name in family
+]  # fmt: skip
 TWINS = {"README.md": "README.zh-CN.md"} | {page: page.replace("docs/", "docs/zh/") for page in PAGES[1:]}
 VERBS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -261,7 +284,12 @@ def test_the_recipe_tables_are_the_signatures(page: str, table: str, settings: d
 
 @pytest.mark.parametrize(
     ("page", "names"),
-    [("docs/data.md", [*READERS, *EMBEDDED]), ("docs/networks.md", [*NETWORKS]), ("docs/training.md", [*TABLES])],
+    [
+        ("docs/data.md", [*READERS, *EMBEDDED]),
+        ("docs/networks.md", [*NETWORKS]),
+        ("docs/parts.md", PARTS),
+        ("docs/training.md", [*TABLES]),
+    ],
 )
 def test_documents_name_the_whole_catalogue(page: str, names: list[str]):
     for path in (page, TWINS[page]):

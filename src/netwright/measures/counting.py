@@ -76,6 +76,10 @@ def _conv(conv: nn.modules.conv._ConvNd, entered: Tensor, left: Tensor) -> dict[
         f"parameters = {reads}*{conv.out_channels}{f' + {conv.out_channels}' * bias} = "
         f"{count + conv.out_channels * bias:,}; macs = {_x(left.shape[1:])}*({reads}) = {macs:,}"
     )
+    spare = [max(side) - d * (k - 1) for side, k, d in
+             zip(sides_of(conv, entered.shape[2:]), conv.kernel_size, conv.dilation, strict=True)]  # fmt: skip
+    if max(spare) > 0:
+        formula += f"; {max(spare)} pixels of padding too many: the outermost windows read nothing of the map"
     connections = macs + left.numel() * bias
     return {"kind": "conv", "macs": macs, "neurons": left.numel(), "connections": connections, "formula": formula}
 

@@ -7,6 +7,7 @@ then built for use. Recurrent layers read an image as height steps of channels x
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -77,6 +78,7 @@ def stack(inputs: Ends, outputs: Ends, *, layers: str = "", init: str = "torch")
     size = sum(weight.numel() for weight in plan.parameters())
     if size > MOST_PARAMETERS:
         raise UsageError(say("network.layers: {size:,} parameters do not fit in memory.", size=size))
+    _check_apart(items)
     built, _ = _Builder(units(outputs), init, iter(dry.shapes)).row(items, start, "")
     if len(end.shape) == 3:
         built.add_module("flatten_out", nn.Flatten())
@@ -89,6 +91,18 @@ class Flow:
 
     shape: Shape
     two_way: bool = False
+
+
+def _check_apart(items: tuple[Item, ...]) -> None:
+    """Refuse linear layers with nothing between them; `identity` between them says that it is meant (S-067)."""
+    rounds = [(item.branches[0][-1], item.branches[0][0]) for item in items if item.name == "repeat"
+              and item.values[0] > 1]  # fmt: skip
+    for one, two in [*pairwise(items), *rounds]:
+        if one.name == two.name == "linear":
+            text = say("{one!r} and {two!r} with nothing between are one linear layer.", one=one.text, two=two.text)
+            raise UsageError(text + " " + say("Put an activation between them; `identity` says that it is meant."))
+    for branch in (branch for item in items for branch in item.branches):
+        _check_apart(branch)
 
 
 def _check_end(item: Item, place: int, shape: Shape, wanted: int, came: str) -> None:

@@ -80,6 +80,7 @@ class VGG(nn.Module):
         if little:
             poolings = [pool if min(shape[1:]) >= 4 * 2**i else nn.Identity() for i, pool in enumerate(poolings)]
         last, hidden, side = look.channels(512), look.channels(HIDDEN), 1 if little else 7
+        self.column = column
         self.features = convolutions(column, shape[0], look, poolings)
         self.avgpool, self.flatten = nn.AdaptiveAvgPool2d((side, side)), nn.Flatten()
         self.classifier = nn.Sequential(
@@ -92,6 +93,29 @@ class VGG(nn.Module):
         x = self.flatten(self.avgpool(self.features(x)))
         out: Tensor = self.classifier(x)
         return out
+
+
+def same_places(shallow: VGG, deep: VGG, first: int = 4) -> dict[str, str]:
+    """Where a deeper network begins as a shallower one: its layer for each of the shallower one's, for `transfer`.
+
+    Formula: the k-th convolution of a stage is the k-th of the same stage, for the `first` of the shallower network;
+    linear layers by name
+
+    As in the paper: column A's first four convolutions and three linear layers begin the deeper columns.
+    """
+    places = {place: name for name, place in _places(deep).items()}
+    pairs = {name: places[place] for name, place in list(_places(shallow).items())[:first] if place in places}
+    dense = [name for name, module in shallow.named_modules() if isinstance(module, nn.Linear)]
+    names = {name for name, module in deep.named_modules() if isinstance(module, nn.Linear)}
+    return pairs | {name: name for name in dense if name in names}
+
+
+def _places(net: VGG) -> dict[str, tuple[int, int]]:
+    """Each convolution's name with its stage and its place there."""
+    words = [[word for word in stage.split() if word != "lrn"] for stage in net.column.split("|")]
+    places = [(stage, place) for stage, row in enumerate(words) for place in range(len(row))]
+    names = [f"features.{name}" for name, one in net.features.named_children() if isinstance(one, nn.Conv2d)]
+    return dict(zip(names, places, strict=True))
 
 
 def convolutions(

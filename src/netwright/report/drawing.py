@@ -109,7 +109,7 @@ def curves(
     log = min(ys) > 0 and max(ys) / min(ys) > 50
     across = axis([x for line in kept for x, _ in line.points], LEFT, WIDTH - RIGHT, pad=0.02)
     up = axis(ys, HEIGHT - BOTTOM, TOP, log)
-    parts = [_grid(across, up, x_label, y_label, shares)]
+    parts = [grid_of(across, up, x_label, y_label, shares)]
     if best is not None and across.low <= best <= across.high:
         x = across.place(best)
         parts.append(f'<line class="best" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
@@ -133,7 +133,7 @@ def scatter(title: str, pairs: Sequence[tuple[float, float]], x_label: str, y_la
     a, b = across.place(across.low), across.place(across.high)
     equal = f'<line class="best" x1="{a:.1f}" y1="{up.place(up.low):.1f}" x2="{b:.1f}" y2="{up.place(up.high):.1f}"/>'
     spots = [f'<circle class="spot" cx="{across.place(x):.1f}" cy="{up.place(y):.1f}" r="3"/>' for x, y in found]
-    grid = _grid(across, up, x_label, y_label)
+    grid = grid_of(across, up, x_label, y_label)
     return frame(title, f"{len(found)}", grid + equal + "".join(spots), WIDTH - 120, HEIGHT + 60)
 
 
@@ -194,7 +194,8 @@ def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in found if x is not None and y is not None and abs(x) < 1e300 and abs(y) < 1e300]
 
 
-def _grid(across: Axis, up: Axis, x_label: str, y_label: str, shares: bool = False) -> str:
+def grid_of(across: Axis, up: Axis, x_label: str, y_label: str, shares: bool = False) -> str:
+    """Both axes with their ticks and names, and the lines of the grid."""
     parts = []
     for tick in up.ticks():
         y = up.place(tick)

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.catalogue import OPTIMIZERS
+from netwright.catalogue import LOSSES, OPTIMIZERS
 from netwright.data.batches import Batches
 from netwright.data.dataset import Dataset
 from netwright.errors import RunError, UsageError
 from netwright.language import say
 from netwright.parts.augmentations import Augment, read_augment
+from netwright.parts.losses import check_slope
 from netwright.parts.schedules import scheduled
 from netwright.recipe import MODULE, Recipe
 from netwright.rundir import RunFolder
@@ -23,7 +24,7 @@ from netwright.training.launch import Launch
 from netwright.training.loop import Probe
 from netwright.training.objective import Loss, Objective, on_outputs, supervised
 from netwright.training.penalties import Penalties
-from netwright.training.plan import settings
+from netwright.training.plan import head, settings
 from netwright.training.progress import Progress
 from netwright.training.published import frozen, with_weights
 from netwright.training.state import State
@@ -70,6 +71,7 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         text = say("training.members trains several new networks: name one of the catalogue instead of a module")
         raise UsageError(text)
     until(training, dataset)
+    _check_own_loss(recipe, dataset)
     _class_weights(training["class_weights"], dataset)
     scheduled(recipe.table("schedule")["name"], settings(recipe, "schedule"), [])(0, 1)
     OPTIMIZERS[recipe.table("optimizer")["name"]]([torch.zeros(1)], **settings(recipe, "optimizer"))
@@ -79,6 +81,18 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         changed = augment(dataset.encode(first, whole=True), first, seed=recipe.seed, epoch=0)
         if augment.mixing is not None:
             augment.mix(changed, changed, first, seed=recipe.seed, epoch=0)
+
+
+def _check_own_loss(recipe: Recipe, dataset: Dataset) -> None:
+    """A loss that is not of this package has to have the gradient of its values (S-087); the package's own have."""
+    name, chosen = recipe.table("loss")["name"], settings(recipe, "loss")
+    if LOSSES[name].build.__module__.startswith("netwright."):
+        return
+    target = dataset.target_tensor("train")[:4]
+    shape = (len(target), head(dataset.outputs, name, chosen)["units"])
+    outputs = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(recipe.seed % 2**63))
+    target = target.double() if target.is_floating_point() else target
+    check_slope(on_outputs(name, chosen, units_of(dataset)), outputs, target)
 
 
 def until(training: dict[str, Any], dataset: Dataset) -> Condition | None:

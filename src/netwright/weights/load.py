@@ -196,11 +196,17 @@ def _grey(own: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
     return len(own) == len(theirs) == 4 and own == (theirs[0], 1, *theirs[2:]) and theirs[1] == 3
 
 
-def _read(file: WeightsFile, name: str, how: str) -> Tensor:
+def read_finite(file: WeightsFile, name: str) -> Tensor:
+    """One tensor of a file. Errors: DataError where it holds numbers that are not finite."""
     tensor = file.tensor(name)
     if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
         raise DataError(say("weights {path}: {name} holds numbers that are not finite",
                             path=printable(str(file.path)), name=printable(name)))  # fmt: skip
+    return tensor
+
+
+def _read(file: WeightsFile, name: str, how: str) -> Tensor:
+    tensor = read_finite(file, name)
     if how == "grey":
         return tensor.double().sum(1, keepdim=True)
     return tensor[1:] if how == "background" else tensor

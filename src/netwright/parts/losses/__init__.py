@@ -11,7 +11,7 @@ A loss with the fact `reads` wants `probabilities` or `log-probabilities` where 
 Labels and values that cannot be are refused where looking costs nothing: on the CPU, outside compiled code.
 """
 
-from netwright.parts.losses.checking import check_loss
+from netwright.parts.losses.checking import check_loss, check_slope
 from netwright.parts.losses.pairing import Pairing, pairing
 
-__all__ = ["Pairing", "check_loss", "pairing"]
+__all__ = ["Pairing", "check_loss", "check_slope", "pairing"]

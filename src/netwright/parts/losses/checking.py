@@ -43,6 +43,17 @@ def check_loss(
         if bool((slopes[others] != 0).any()):
             text = say("the loss of example {row} depends on other examples; weights cannot work then", row=row)
             raise UsageError(text)
+    check_slope(loss, exact, target)
+
+
+def check_slope(
+    loss: Callable[[Tensor, Tensor], Tensor], outputs: Float[Tensor, "batch *columns"], target: Tensor
+) -> None:
+    """Refuse a loss whose gradient is not its slope by finite differences; training does so for losses of your own.
+
+    Errors: UsageError with the numbers.
+    """
+    exact = outputs.detach().double().requires_grad_()
     try:
         gradcheck(lambda given: loss(given, target), (exact,))
     except RuntimeError as error:
