@@ -28,8 +28,9 @@ demo: $(VENV)/.netwright
 	echo "report: $$run/report.html (open it in a browser)" && \
 	echo "next:   $(BIN)/netwright evaluate $$run    $(BIN)/netwright train iris    $(BIN)/netwright --help"
 
+# One process a core, each with one thread: networks this small gain nothing from more.
 test: $(VENV)/.netwright-test lint
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n auto --dist worksteal
 
 lint: $(VENV)/.netwright-test
 	$(BIN)/ruff check .

@@ -194,7 +194,7 @@ TASKS = [
 PARTS = [
     ("train digits network=mpl", 2, "Did you mean 'mlp'?"),
     ("train digits netwrok=mlp", 2, "Did you mean 'network'?"),
-    ("train digits network=mlp network.widht=3", 2, "Known: hidden, activation"),
+    ("train digits network=mlp network.hidn=3", 2, "Did you mean 'hidden'?"),
     ("train digits network=mlp network.activation=rleu", 2, "Did you mean 'relu'?"),
     ("train digits network=mlp network.hidden=[16,-2]", 2, "each layer has 1 to"),
     ("train digits network=mlp network.dropout=1.5", 2, "it lies between 0 and 0.999"),

@@ -20,7 +20,7 @@ from netwright.training.job import Job, new_batches, new_state
 from netwright.training.launch import launch
 from netwright.training.loop import Step
 from netwright.training.loop import steps as loop
-from netwright.training.plan import build, resolve
+from netwright.training.plan import build, dataset_of, resolve
 from netwright.training.progress import Progress
 from netwright.training.published import with_weights
 
@@ -138,12 +138,13 @@ def steps(
     data: Any, net: nn.Module | str | dict[str, Any] = "", *, recipe: Recipe | None = None, seed: int = 0, **parts: Any
 ) -> Iterator[Step]:
     """Own the loop: yields after every training step; `break` stops it. `parts` are loss=, optimizer=, epochs= ..."""
-    data, chosen = _dataset(data), recipe or Recipe(seed)
+    chosen = recipe or Recipe(seed)
     for key, value in parts.items():
         if key in ("loss", "optimizer", "schedule"):
             chosen = chosen.updated({key: {"name": value} if isinstance(value, str) else value}, say("arguments"))
         else:
             chosen = chosen.set(key, value, say("arguments"))
+    data = dataset_of(data, None, chosen)
     module = net if isinstance(net, nn.Module) else None
     if net and not isinstance(net, nn.Module):
         table = {"name": net} if isinstance(net, str) else dict(net)

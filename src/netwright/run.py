@@ -17,6 +17,7 @@ from netwright.language import say
 from netwright.recipe import Recipe
 from netwright.report import page as html
 from netwright.report.compare import compare_outputs
+from netwright.report.pictures import pictures
 from netwright.report.summary import baseline_scores, judgement_json
 from netwright.report.words import Comparison, Evaluation, report_text
 from netwright.rundir import RunFolder, replace_bytes
@@ -183,11 +184,21 @@ def write_report(run: Run) -> Path:
         "name": folder.path.name, "run": folder.read("run.json"),
         "recipe": folder.read_bytes("recipe.toml").decode("utf-8", "replace"),
         "report": {**report, "mistakes": mistakes}, "curves": folder.rows(),
-        "anatomy": folder.read("anatomy.json"), "data": folder.read("data.json"),
+        "anatomy": folder.read("anatomy.json"), "data": folder.read("data.json"), **_inside(run, dataset),
     }  # fmt: skip
     path = folder.path / "report.html"
     replace_bytes(path, html.page(content).encode())
     return path
+
+
+def _inside(run: Run, dataset: Dataset | None) -> dict[str, Any]:
+    """Pictures of the network itself; none where its data or weights are gone, or the module came from Python."""
+    if dataset is None:
+        return {}
+    try:
+        return pictures(run.predictor(), dataset)
+    except (DataError, RunError, UsageError):
+        return {}
 
 
 def _picture(dataset: Dataset, position: int) -> bytes | None:

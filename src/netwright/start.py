@@ -27,7 +27,7 @@ from netwright.training.forward import Forward
 from netwright.training.job import Job, check, check_model, stored_recipe
 from netwright.training.keeper import truths
 from netwright.training.launch import Launch, differences, environment, git_commit, launch
-from netwright.training.plan import build, from_catalogue, resolve, settings
+from netwright.training.plan import build, dataset_of, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
 from netwright.training.signals import Interrupted
 from netwright.training.state import load_weights
@@ -68,7 +68,7 @@ def train(
     recipe = recipe if seed is None else recipe.set("seed", seed, say("arguments"))
     started = time.monotonic()
     recipe.check()
-    dataset = _dataset(data, targets, recipe)
+    dataset = dataset_of(data, targets, recipe)
     known = from_catalogue(module, recipe, dataset) if module is not None else None
     recipe = known or resolve(recipe, dataset, module)
     folds.check(recipe, dataset)
@@ -85,18 +85,6 @@ def train(
     with folder.writing():
         _finish(_new_job(folder, dataset, recipe, model, where, progress), None, started)
     return Run(folder, module, dataset)
-
-
-def _dataset(data: Any, targets: Any, recipe: Recipe) -> Dataset:
-    if isinstance(data, Dataset):
-        if targets is not None:
-            raise UsageError(say("targets go with arrays; {path} holds its own", path=data.name))
-        if recipe.table("data"):
-            raise UsageError(say("data settings belong to read(), which has made this data set already"))
-        return data
-    table = recipe.table("data")
-    path = table.pop("path", "digits")
-    return read(path if data is None else data, targets, **table)
 
 
 def _new_job(

@@ -313,7 +313,6 @@ MISTAKES = [
     ("drop_path 0.1", "Did you mean 'droppath'"),
     ("deconv 4 3", "Did you mean 'conv_transposed'"),
     ("subsample 20", r"floor\(\(9 \+ 2\*0 - 20\)/20\) \+ 1 = 0"),
-    ("adaptivepool", "missing size"),
     ("instancenorm 3", "instancenorm takes no number"),
 ]  # fmt: skip
 

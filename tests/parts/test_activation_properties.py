@@ -107,7 +107,7 @@ def test_the_card_shows_what_was_measured(capsys):
     assert facts["init"] == "he_normal"
     assert "measured" not in facts
     assert _run(["show", "activation", "relu6"]) == 0
-    assert "values: 0 to 6" in capsys.readouterr().out
+    assert "range: 0 to 6" in capsys.readouterr().out
 
 
 def test_a_list_measures_nothing(monkeypatch, capsys):

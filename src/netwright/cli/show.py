@@ -18,7 +18,7 @@ def anatomy(
         typer.Argument(help="A network, or two; then overrides.", metavar="NETWORK [NETWORK] [OVERRIDES]..."),
     ],
     input: Annotated[str, typer.Option(help="Features; steps,features; or channels,height,width.")] = "",
-    outputs: Annotated[int, typer.Option(help="Number of classes; 0: as in the network's paper.")] = 0,
+    outputs: Annotated[int | None, typer.Option(help="Number of classes; else as in the network's paper.")] = None,
     step: Annotated[bool, typer.Option("--step", help="One training step as numbers.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Every operation, each after those that it reads.")] = False,
     svg: Annotated[str, typer.Option(help="A file for a drawing of the network.", metavar="FILE.svg")] = "",
@@ -38,8 +38,7 @@ def anatomy(
     chosen = api.worked_step if step else api.graph if graph else api.anatomy
     answer(chosen(names[0], **shapes[0], **settings))
     if svg:
-        replace_bytes(Path(svg), api.diagram(names[0], **shapes[0], **settings).encode())
-        note(svg)
+        drawn(svg, api.diagram(names[0], **shapes[0], **settings))
 
 
 @app.command("list")
@@ -58,12 +57,17 @@ def list_parts(
 def show(
     family: Annotated[str, typer.Argument(help="A family; `recipe` prints the recipe's JSON Schema.")],
     name: Annotated[str | None, typer.Argument(help="A part.")] = None,
+    svg: Annotated[str, typer.Option(help="A file for the curve of an activation.", metavar="FILE.svg")] = "",
+    beside: Annotated[str, typer.Option("--with", help="Another activation, drawn dashed.", metavar="NAME")] = "",
 ) -> None:
     """A part's card: what it does, formula, settings, source, facts."""
     from netwright.cards import card_of, card_text
 
     card = card_of(family, name)
+    drawing = plotted(card, svg, beside) if svg or beside else ""
     answer(card, card_text(card))
+    if drawing:
+        drawn(svg, drawing)
 
 
 @app.command("convert-weights")
@@ -77,21 +81,49 @@ def convert_weights(
     answer(convert(source, target))
 
 
+def plotted(card: Any, svg: str, beside: str) -> str:
+    """The plot of an activation and, where asked for, another one."""
+    if card.get("family") != "activations":
+        raise UsageError(say("--svg and --with draw activations: netwright show activation relu --svg relu.svg"))
+    if not svg:
+        raise UsageError(say("--with wants a file to draw to: --svg {name}.svg", name=card["name"]))
+    from netwright.report.functions import activation_plot
+
+    return activation_plot(card["name"], beside)
+
+
+def drawn(file: str, picture: str) -> None:
+    """Write a drawing to the file asked for, and say so."""
+    try:
+        replace_bytes(Path(file), picture.encode())
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(say("--svg {file}: it cannot be written: {why}", file=file, why=why)) from None
+    note(file)
+
+
 def named(words: list[str]) -> tuple[list[str], dict[str, Any]]:
     """One or two networks, and the settings that follow them."""
     from netwright.recipe import Recipe
 
     names = [word for word in words[:2] if "=" not in word]
-    rest = [word if "." in word.partition("=")[0] else f"network.{word}" for word in words[len(names) :]]
-    tables = [Recipe().set("network", name).override(rest).table("network") for name in names]
-    if not names:
+    if not names or "=" in words[0]:
         raise UsageError(say("anatomy wants a network first: netwright anatomy convnet"))
+    rest = [word if "." in word.partition("=")[0] else f"network.{word}" for word in words[len(names) :]]
+    for word in words[len(names) :]:
+        if "=" not in word:
+            text = say("{word!r} is no override; one looks like width=0.5, after one network or two.", word=word)
+            raise UsageError(text)
+        table, dot, setting = word.partition("=")[0].rpartition(".")
+        if (dot and table != "network") or setting == "name":
+            raise UsageError(say("{word!r}: anatomy takes settings of the network only, such as width=0.5.", word=word))
+    tables = [Recipe().set("network", name).override(rest).table("network") for name in names]
     settings = tables[0]
     settings.pop("name")
     return names, settings
 
 
-def ends(network: str, input: str, outputs: int, step: bool) -> dict[str, Any]:
+def ends(network: str, input: str, outputs: int | None, step: bool) -> dict[str, Any]:
     """The inputs and outputs asked for; left out, those of the network's paper (or of a small worked example)."""
     from netwright.catalogue import NETWORKS
 
@@ -103,7 +135,7 @@ def ends(network: str, input: str, outputs: int, step: bool) -> dict[str, Any]:
         shape, count = sizes(network)
     elif facts.get("classes"):
         count = int(facts["classes"])
-    return {"inputs": shape_of(input) if input else shape, "outputs": outputs or count}
+    return {"inputs": shape_of(input) if input else shape, "outputs": count if outputs is None else outputs}
 
 
 def shape_of(text: str) -> tuple[int, ...]:

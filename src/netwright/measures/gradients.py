@@ -34,12 +34,15 @@ class LayerGradient:
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """Layers in the order in which they ran. Below 1, `ratio` says that the gradient shrinks on its way back."""
+    """Layers in the order in which they ran; `norm` is that of the whole gradient.
+
+    A `ratio` below 1 says that the gradient shrinks on its way back, above 1 that it grows.
+    """
 
     layers: list[LayerGradient]
     norm: float
-    """Of the whole gradient."""
     loss: float
+    examples: int
 
     @property
     def ratio(self) -> float:
@@ -75,13 +78,18 @@ def gradient_flow(
     and the random generators are as before. Errors: UsageError where nothing is trained or the loss does not
     depend on it.
     """
-    inputs, targets = batch
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     if not named:
         raise UsageError(say("no weight of the network is trained, so there is no gradient."))
     order, buffers = _Order(model), {name: one.detach().clone() for name, one in model.named_buffers()}
     try:
-        with in_mode(model, training), torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        with (
+            in_mode(model, training),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.random.fork_rng(devices=[]),
+        ):
+            inputs, targets = (one.clone() if one.is_inference() else one for one in batch)
             outputs = model(inputs)
             main = outputs.main if isinstance(outputs, Scores) else outputs
             value = loss(main, targets).mean()
@@ -96,7 +104,7 @@ def gradient_flow(
     gradients = {name: one for (name, _), one in zip(named, found, strict=True) if one is not None}
     layers = [_layer(name, module, gradients) for name, module in order.modules() if _own(name, module, gradients)]
     total = math.sqrt(sum(_square(one) for one in gradients.values()))
-    return GradientFlow(layers, total, float(value.detach()))
+    return GradientFlow(layers, total, float(value.detach()), len(batch[0]))
 
 
 class _Order:

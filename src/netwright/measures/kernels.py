@@ -54,7 +54,9 @@ class Patch:
 
 def first_convolution(model: nn.Module) -> str | None:
     """The name of the first convolution of pictures, in the order in which modules were added; None without one."""
-    names = (name for name, module in model.named_modules() if isinstance(module, nn.Conv2d) and module.weight.ndim == 4)
+    names = (
+        name for name, module in model.named_modules() if isinstance(module, nn.Conv2d) and module.weight.ndim == 4
+    )
     return next(names, None)
 
 
@@ -146,7 +148,10 @@ def _best(maps: Tensor, start: int, count: int, one_each: bool) -> list[tuple[fl
     flat = torch.nan_to_num(maps.flatten(1), nan=-torch.inf)
     if one_each:
         values, places = flat.max(1)
-        found = [(float(value), picture, int(place)) for picture, (value, place) in enumerate(zip(values, places, strict=True))]
+        found = [
+            (float(value), picture, int(place))
+            for picture, (value, place) in enumerate(zip(values, places, strict=True))
+        ]
     else:
         order = flat.flatten().sort(descending=True, stable=True)
         pairs = zip(order.values[:count].tolist(), order.indices[:count].tolist(), strict=True)
@@ -160,4 +165,3 @@ def _patch(kernel: int, field: Field, value: float, picture: int, row: int, colu
     top, left = (int(one // 1) for one in starts)
     bottom, right = (int(-(-(start + size) // 1)) for start, size in zip(starts, field.size, strict=True))
     return Patch(kernel, picture, row, column, top, left, bottom, right, value)
-

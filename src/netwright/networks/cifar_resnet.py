@@ -18,6 +18,7 @@ from netwright.parts.initializers import initialise
 
 
 def _cifar_resnet(
+    name: str,
     blocks: int,
     inputs: Ends,
     outputs: Ends,
@@ -37,7 +38,7 @@ def _cifar_resnet(
 
     Settings as in `resnet18`. Shortcut A learns nothing; B adds 2,752 parameters.
     """
-    shape = maps("cifar_resnet", inputs, 1, "")
+    shape = maps(name, inputs, 1, "")
     look, way = Choices(width, activation, norm), Way(shortcut if residual else "none")
     net = CifarResNet(shape[0], units(outputs), look, blocks, way, dropout)
     initialise(net, init, activation)
@@ -68,6 +69,7 @@ class CifarResNet(nn.Module):
 
 
 def _cifar_preact_resnet(
+    name: str,
     block: type[PreBasic | PreBottleneck],
     blocks: int,
     inputs: Ends,
@@ -86,7 +88,7 @@ def _cifar_preact_resnet(
 
     `shortcut = "auto"`: A in basic blocks, B in bottlenecks, as in the paper. Depth is 6n + 2, with bottlenecks 9n + 2.
     """
-    shape = maps("cifar_preact_resnet", inputs, 1, "")
+    shape = maps(name, inputs, 1, "")
     look = Choices(width, activation, norm)
     chosen = ("a" if block is PreBasic else "b") if shortcut == "auto" else shortcut
     widths = [look.channels(16 * 2**stage) for stage in range(3)]
@@ -136,10 +138,16 @@ PRE_FIGURES: dict[int, tuple[type[PreBasic | PreBottleneck], int, int, float]] =
 for _depth, (_params, _macs, _error) in FIGURES.items():
     _summary = f"Residual network of {_depth} layers for pictures of 32x32."
     NETWORKS.add(f"cifar_resnet{_depth}", **POST, params=_params, macs=_macs, error=_error)(
-        variant(_cifar_resnet, (_depth - 2) // 6, summary=_summary)
+        variant(_cifar_resnet, f"cifar_resnet{_depth}", (_depth - 2) // 6, summary=_summary)
     )
 for _depth, (_block, _params, _macs, _error) in PRE_FIGURES.items():
     _summary = f"Pre-activation residual network of {_depth} layers for pictures of 32x32."
     NETWORKS.add(f"cifar_preact_resnet{_depth}", **PRE, params=_params, macs=_macs, error=_error)(
-        variant(_cifar_preact_resnet, _block, (_depth - 2) // (6 if _block is PreBasic else 9), summary=_summary)
+        variant(
+            _cifar_preact_resnet,
+            f"cifar_preact_resnet{_depth}",
+            _block,
+            (_depth - 2) // (6 if _block is PreBasic else 9),
+            summary=_summary,
+        )
     )

@@ -216,7 +216,7 @@ PAPER: dict[str, Any] = {
     "weights is used.",
 }
 SOURCE = "Szegedy, Ioffe, Vanhoucke, Alemi 2017, AAAI, arXiv:1602.07261, "
-ONE = "ImageNet validation without the blacklisted pictures, top-1, one crop"
+ONE = "ImageNet validation, top-1, one crop"
 SCALED = (
     "Above about 1000 channels unscaled residuals let the network die early in training, after which it gives zeros "
     "only; a lower learning rate does not help."

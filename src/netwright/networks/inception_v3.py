@@ -46,7 +46,7 @@ IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
     params=23_834_568,
     macs=5_713_216_096,
     error=21.2,
-    error_on="ImageNet validation without the blacklisted pictures, top-1, one crop",
+    error_on="ImageNet validation, top-1, one crop",
     layout="torchvision",
     recipe="RMSprop, decay 0.9, eps 1.0, 50 replicas of batch 32, 100 epochs, lr 0.045 times 0.94 every two epochs, "
     "gradients clipped at 2.0, label smoothing 0.1; a running mean of the weights is used.",

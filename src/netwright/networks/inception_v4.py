@@ -28,7 +28,7 @@ Kernel = int | tuple[int, int]
     params=42_679_816,
     macs=12_253_974_624,
     error=20.0,
-    error_on="ImageNet validation without the blacklisted pictures, top-1, one crop",
+    error_on="ImageNet validation, top-1, one crop",
     layout="timm",
     recipe="RMSprop, decay 0.9, eps 1.0, 20 replicas, lr 0.045 times 0.94 every two epochs; a running mean of the "
     "weights is used.",

@@ -32,6 +32,7 @@ LITTLE: tuple[Row, ...] = (
 
 
 def _mobilenet_v3(
+    name: str,
     rows: tuple[Row, ...],
     last: int,
     inputs: Ends,
@@ -52,7 +53,7 @@ def _mobilenet_v3(
     of both. Channels are rounded to multiples of 8. `stem = "small"` leaves out the first two halvings (`auto`: below
     64 pixels).
     """
-    shape = maps("mobilenet_v3", inputs, 1, "")
+    shape = maps(name, inputs, 1, "")
     look = Choices(width, activation, norm, divisor=8)
     net = MobileNetV3(shape[0], units(outputs), rows, last, look, small(stem, shape, SMALL), dropout)
     initialise(net, init, "relu" if activation == "auto" else activation)
@@ -152,4 +153,6 @@ SIZES: dict[str, tuple[tuple[Row, ...], int, dict[str, Any]]] = {
 }
 for _size, (_rows, _last, _facts) in SIZES.items():
     _summary = f"MobileNet v3 in its {_size} form."
-    NETWORKS.add(f"mobilenet_v3_{_size}", **HOWARD, **_facts)(variant(_mobilenet_v3, _rows, _last, summary=_summary))
+    NETWORKS.add(f"mobilenet_v3_{_size}", **HOWARD, **_facts)(
+        variant(_mobilenet_v3, f"mobilenet_v3_{_size}", _rows, _last, summary=_summary)
+    )

@@ -73,6 +73,7 @@ class Plan:
 
 
 def _nasnet(
+    name: str,
     plan: Plan,
     inputs: Ends,
     outputs: Ends,
@@ -99,11 +100,11 @@ def _nasnet(
 
     Differs: the authors also let `drop_path` grow with the steps; here it is constant in time.
     """
-    shape = maps("nasnet", inputs, 1, "")
+    shape = maps(name, inputs, 1, "")
     look = Choices(width, activation, norm, divisor=4)
     little = not plan.first or small(stem, shape, SMALL)
     if not little:
-        maps("nasnet", inputs, 3, say("its first convolution is 3x3 without padding"))
+        maps(name, inputs, 3, say("its first convolution is 3x3 without padding"))
     own = replace(
         plan,
         filters=look.channels(plan.filters),
@@ -367,4 +368,4 @@ SIZES: dict[str, tuple[Plan, str, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 for _size, (_plan, _summary, _facts) in SIZES.items():
-    NETWORKS.add(f"nasnet_{_size}", **ZOPH, **_facts)(variant(_nasnet, _plan, summary=_summary))
+    NETWORKS.add(f"nasnet_{_size}", **ZOPH, **_facts)(variant(_nasnet, f"nasnet_{_size}", _plan, summary=_summary))

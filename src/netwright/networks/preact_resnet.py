@@ -18,6 +18,7 @@ from netwright.parts.initializers import initialise
 
 
 def _preact_resnet(
+    name: str,
     block: "type[PreBasic | PreBottleneck]",
     counts: tuple[int, ...],
     inputs: Ends,
@@ -39,7 +40,7 @@ def _preact_resnet(
     `stem`, `stride_in` and `shortcut` as in `resnet50`; projections have no norm. The stem has none either: the first
     block's own takes its place. A norm and an activation stand before the last pool.
     """
-    shape = maps("preact_resnet", inputs, 1, "")
+    shape = maps(name, inputs, 1, "")
     look, way = Choices(width, activation, norm), Way(shortcut, stride_in)
     widths = [look.channels(64 * 2**stage) for stage in range(4)]
     kernel, stride = (3, 1) if small(stem, shape, SMALL) else (7, 2)
@@ -159,4 +160,6 @@ SIZES: dict[int, tuple[type[PreBasic | PreBottleneck], tuple[int, ...], dict[str
 }
 for _depth, (_block, _counts, _facts) in SIZES.items():
     _summary = f"Pre-activation residual network of {_depth} layers."
-    NETWORKS.add(f"preact_resnet{_depth}", **HE, **_facts)(variant(_preact_resnet, _block, _counts, summary=_summary))
+    NETWORKS.add(f"preact_resnet{_depth}", **HE, **_facts)(
+        variant(_preact_resnet, f"preact_resnet{_depth}", _block, _counts, summary=_summary)
+    )

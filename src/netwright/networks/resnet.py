@@ -20,6 +20,7 @@ SMALL = 64
 
 
 def _resnet(
+    name: str,
     block: "type[Basic | Bottleneck]",
     counts: tuple[int, ...],
     inputs: Ends,
@@ -46,7 +47,7 @@ def _resnet(
     `stride_in`: the convolution of a bottleneck that halves the maps. `residual=false` is the plain network without
     shortcuts. `zero_init` starts the last gamma of each block at 0, so that every block begins as the identity.
     """
-    shape = maps("resnet", inputs, 1, "")
+    shape = maps(name, inputs, 1, "")
     look, way = Choices(width, activation, norm), Way(shortcut if residual else "none", stride_in)
     little = small(stem, shape, SMALL)
     net = ResNet(shape[0], units(outputs), look, block, counts, way, small_stem=little, dropout=dropout)
@@ -209,4 +210,6 @@ SIZES: dict[int, tuple[type[Basic | Bottleneck], tuple[int, ...], dict[str, Any]
 }  # fmt: skip
 for _depth, (_block, _counts, _facts) in SIZES.items():
     _summary = f"Residual network of {_depth} layers for pictures of ImageNet's size."
-    NETWORKS.add(f"resnet{_depth}", **HE, **_facts)(variant(_resnet, _block, _counts, summary=_summary))
+    NETWORKS.add(f"resnet{_depth}", **HE, **_facts)(
+        variant(_resnet, f"resnet{_depth}", _block, _counts, summary=_summary)
+    )

@@ -5,7 +5,7 @@ then built for use. Recurrent layers read an image as height steps of channels x
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -83,6 +83,50 @@ def stack(inputs: Ends, outputs: Ends, *, layers: str = "", init: str = "torch")
     if len(end.shape) == 3:
         built.add_module("flatten_out", nn.Flatten())
     return built
+
+
+def conv_stack(
+    channels: Sequence[int],
+    *,
+    convs: int | Sequence[int] = 1,
+    kernel: int | Sequence[int] = 3,
+    pad: int | str | Sequence[int | str] = "same",
+    pool: str | Sequence[str] = "maxpool 2",
+    activation: str = "relu",
+    norm: str = "",
+    linear: Sequence[int] = (),
+    dropout: float = 0.0,
+) -> str:
+    """The notation of the usual convolutional network, for `stack`: blocks of convolutions and a pooling, then layers.
+
+    Formula: [M x (conv, norm, activation), pooling] x N, K x (linear, activation, dropout), linear out; N is the
+    number of `channels`, M that of `convs`, K the number of `linear` units
+
+    `conv_stack([16, 32], kernel=5)` is the notes' CNN. `convs`, `kernel`, `pad` and `pool` are one for all blocks or one
+    a block; a pooling of "" leaves it out. Errors: UsageError where the counts do not fit.
+    """
+    if not channels or min(channels) < 1:
+        raise UsageError(say("conv_stack: channels = {channels}; each block has 1 or more.", channels=list(channels)))
+    each = {"convs": convs, "kernel": kernel, "pad": pad, "pool": pool}
+    columns = [_for_blocks(name, value, len(channels)) for name, value in each.items()]
+    found: list[str] = []
+    for width, times, side, border, pooling in zip(channels, *columns, strict=True):
+        layer = ", ".join([f"conv {width} {side} pad={border}", *([norm] if norm else []), activation])
+        found.append(layer if times == 1 else f"repeat {times} ({layer})")
+        found += [pooling] if pooling else []
+    for units_ in linear:
+        found += [f"linear {units_}", activation, *([f"dropout {dropout}"] if dropout else [])]
+    return ", ".join([*found, "linear out"])
+
+
+def _for_blocks(name: str, value: Any, count: int) -> list[Any]:
+    """One value for each block."""
+    found = [value] * count if isinstance(value, (int, str)) else list(value)
+    if len(found) != count or (name in ("convs", "kernel") and any(type(one) is not int or one < 1 for one in found)):
+        text = say("conv_stack: {name} = {value}; it is one for all of {count} blocks, or one for each.",
+                   name=name, value=value, count=count)  # fmt: skip
+        raise UsageError(text)
+    return found
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class Boundary:
 
 
 def boundary(trained: Trained, dataset: Dataset, window: Window | None = None) -> Boundary:
-    """The classes of a network with two inputs over the plane; a run's own `predictor()` is `trained`.
+    """The classes of a network with two inputs over the plane; `trained` is a predictor, or a run that has one.
 
     Formula: of linear scores z = W x + b, classes i and j meet where (w_i - w_j) . x + b_i - b_j = 0 and no other
     score is greater; one score alone is 0 there
@@ -106,6 +106,7 @@ def boundary(trained: Trained, dataset: Dataset, window: Window | None = None) -
     Args: `window` gives the ends of both axes; without it, all training and test points with some room. Errors:
     UsageError where the data are not two numbers, or ask for no class.
     """
+    trained = getattr(trained, "predictor", lambda: trained)()
     axes = plane(trained.encoder)
     if axes is None or not dataset.classes:
         text = say("a decision boundary wants data of two numbers and classes; {name} is another kind.",
@@ -199,9 +200,7 @@ def borders(weights: Weights, bias: Values, window: Window, classes: list[str]) 
     return found
 
 
-def _clipped(
-    normal: np.ndarray, bias: float, window: Window, limits: list[tuple[np.ndarray, float]]
-) -> Window | None:
+def _clipped(normal: np.ndarray, bias: float, window: Window, limits: list[tuple[np.ndarray, float]]) -> Window | None:
     """The part of the line normal . x + bias = 0 inside the window where every limit v . x + c is at least 0."""
     (left, right), (low, high) = window
     size = float(normal @ normal)

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from netwright.errors import UsageError
 from netwright.language import language, say
-from netwright.report import facts, markup, sections
+from netwright.report import facts, inside, markup, plane, sections
 from netwright.report.markup import finite, listing, mapping, named, number, score, seconds, text
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -21,8 +21,8 @@ def page(run: Mapping[str, Any]) -> str:
 
     Args:
         run: `name`, `run` (run.json), `recipe` (TOML text), `report` (report.json, its mistakes with a `picture` of
-            PNG bytes or None), `curves` (rows of metrics.jsonl), `anatomy`, `data` (data.json). What is missing
-            leaves out its section.
+            PNG bytes or None), `curves` (rows of metrics.jsonl), `anatomy`, `data` (data.json), and what
+            `pictures` finds: `boundary`, `kernels`, `gradients`. What is missing leaves out its section.
     """
     report, data = mapping(run.get("report")), mapping(run.get("data"))
     main = main_metric(report)
@@ -34,6 +34,9 @@ def page(run: Mapping[str, Any]) -> str:
         sections.confusion(report),
         sections.residuals(report),
         sections.mistakes(report),
+        plane.boundary(run.get("boundary")),
+        inside.kernels(run.get("kernels")),
+        inside.gradients(run.get("gradients")),
         facts.findings(listing(report.get("findings")), listing(report.get("notes"))),
         facts.data(data),
         facts.anatomy(mapping(run.get("anatomy"))),

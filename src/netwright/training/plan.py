@@ -7,6 +7,7 @@ from torch import nn
 
 from netwright.catalogue import LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES
 from netwright.data.dataset import Dataset
+from netwright.data.read import read
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.randomness import seed_of
@@ -26,6 +27,19 @@ a constant 1e-3: the notes' CNN 98.9 to 98.1 % and 99.2 to 98.8 %, the notes' LS
 NETWORK = {"image": "convnet", "sequence": "lstm", "vector": "mlp", "table": "mlp"}
 SMALLEST = 4
 """Pixels a side that the two poolings of `convnet` need; smaller pictures get `mlp`."""
+
+
+def dataset_of(data: Any, targets: Any, recipe: Recipe) -> Dataset:
+    """The data set itself, or what is read with the recipe's `[data]` settings: they fit no set already made."""
+    if isinstance(data, Dataset):
+        if targets is not None:
+            raise UsageError(say("targets go with arrays; {path} holds its own", path=data.name))
+        if recipe.table("data"):
+            raise UsageError(say("data settings belong to read(), which has made this data set already"))
+        return data
+    table = recipe.table("data")
+    path = table.pop("path", "digits")
+    return read(path if data is None else data, targets, **table)
 
 
 def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) -> Recipe:
@@ -109,7 +123,7 @@ def _match(loss: str, chosen: dict[str, Any], dataset: Dataset) -> None:
                 task=dataset.task,
                 good=good,
             )
-            + (" " + say("With loss.link=softmax it compares probabilities with 0 and 1.") if "link" in chosen else "")
+            + (". " + say("With loss.link=softmax it compares probabilities with 0 and 1.") if "link" in chosen else "")
         )
 
 
