@@ -58,3 +58,8 @@ def test_own_steps_heed_the_data_settings_of_a_recipe():
     assert [step.examples for step in nw.steps("digits", recipe=recipe)] == [7, 7, 7]
     with pytest.raises(nw.UsageError, match="data settings belong to read"):
         nw.steps(nw.read("digits"), recipe=recipe)
+
+
+def test_a_layer_that_fails_while_it_runs_is_named():
+    with pytest.raises(nw.UsageError, match=r"layer 2\.1 'maxout': .*3 channels do not divide into groups of 2"):
+        nw.network("stack", inputs=(3, 8, 8), outputs=2, layers="relu, residual(maxout), linear out")

@@ -20,8 +20,11 @@ from netwright.catalogue import ACTIVATIONS, NETWORKS, POOLING
 from netwright.errors import UsageError
 from netwright.measures.consistency import shift_consistency
 from netwright.measures.convolution import convolve, convolve_fft, positions, visits
+from netwright.measures.kernels import kernels, strongest_patches
 from netwright.networks.convolutions import LocallyConnected2d
 from netwright.networks.fully_convolutional import to_fully_convolutional
+from netwright.networks.stack import conv_stack
+from netwright.parts.activations.curves import curve
 from netwright.parts.windows import output_size, padded_size, same_sides
 
 ROOT = Path(__file__).parents[2]
@@ -175,11 +178,15 @@ def test_s158_receptive_fields_of_stacked_kernels():
 
 
 def test_s159_an_edge_kernel_answers_at_the_edge():
-    picture = np.zeros((1, 8, 8))
-    picture[:, :, 5:] = 1
-    answer = convolve(picture, np.array([[[[-1.0, 1.0]]]]))[0]
-    assert set(answer.argmax(1)) == {4}
-    assert np.count_nonzero(answer) == 8
+    net = nn.Conv2d(1, 1, (1, 2), bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[[[-1.0, 1.0]]]]))
+    pictures = torch.zeros(2, 1, 8, 8)
+    pictures[1, :, 3, 5:] = 1
+    assert (net(pictures)[1, 0] > 0).nonzero().tolist() == [[3, 4]]
+    ((best,),) = strongest_patches(nn.Sequential(net), "0", pictures)
+    assert (best.picture, best.row, best.column, best.value) == (1, 3, 4, 1.0)
+    assert best.cut(pictures[1]).flatten().tolist() == [0, 1]
 
 
 def test_s160_a_map_is_an_array_of_neurons_with_one_kernel():
@@ -187,12 +194,12 @@ def test_s160_a_map_is_an_array_of_neurons_with_one_kernel():
 
 
 def test_s161_the_notes_cnn_has_16_kernels_to_look_at():
-    kernels = nw.network("convnet", inputs=(1, 28, 28), outputs=10).conv1[0].weight.detach()
-    assert kernels.shape == (16, 1, 5, 5)
-    x = pixels(1, 1, 28, 28)
-    patch = x[0, 0, 10:15, 10:15]  # a filter's answer is the sum of filter times patch
-    answer = F.conv2d(x, kernels, padding=2)[0, :, 12, 12]
-    torch.testing.assert_close(answer, (kernels[:, 0] * patch).sum((1, 2)), rtol=1e-4, atol=1e-5)
+    net, x = nw.network("convnet", inputs=(1, 28, 28), outputs=10), pixels(1, 1, 28, 28)
+    found = kernels(net)
+    assert found.shape == (16, 1, 5, 5)
+    patch = x[0, 0, 10:15, 10:15].double()  # a filter's answer is the sum of filter times patch, plus a bias
+    answer = net.conv1[0](x)[0, :, 12, 12].double() - net.conv1[0].bias
+    torch.testing.assert_close((found[:, 0] * patch).sum((1, 2)), answer, rtol=1e-4, atol=1e-5)
 
 
 def test_s162_s163_s164_full_and_local_connection_and_sharing():
@@ -212,17 +219,15 @@ def test_s162_s163_s164_full_and_local_connection_and_sharing():
 
 def test_s165_blocks_of_convolution_and_pooling_then_linear_layers():
     """M convolutions and a pooling, N times, then K linear layers: the notes' CNN, a LeNet's and VGG's form."""
-    block = "conv {c} {k} pad=same, relu, maxpool 2"
-    notes = stack(", ".join(block.format(c=c, k=5) for c in (16, 32)) + ", linear out")
+    notes = stack(conv_stack([16, 32], kernel=5))
     assert sum(p.numel() for p in notes.parameters()) == 28_938
-    ends = "linear 120, relu, linear 84, relu, linear out"
-    lenet = stack(f"conv 6 5, relu, maxpool 2, conv 16 5, relu, maxpool 2, {ends}", (1, 32, 32))
+    assert notes(pixels(1, 1, 28, 28)).shape == (1, 10)
+    lenet = stack(conv_stack([6, 16], kernel=5, pad="valid", linear=[120, 84]), (1, 32, 32))
     assert sum(p.numel() for p in lenet.parameters()) == 61_706
-    rows = [(64, 1), (128, 1), (256, 2), (512, 2), (512, 2)]
-    vgg = ", ".join(f"repeat {m} (conv {c} 3 pad=same, relu), maxpool 2" for c, m in rows)
-    found = nw.anatomy("stack", inputs=(3, 224, 224), outputs=1000,
-                       layers=f"{vgg}, linear 4096, relu, linear 4096, relu, linear out")  # fmt: skip
+    vgg = conv_stack([64, 128, 256, 512, 512], convs=[1, 1, 2, 2, 2], linear=[4096, 4096])
+    found = nw.anatomy("stack", inputs=(3, 224, 224), outputs=1000, layers=vgg)
     assert found.parameters == NETWORKS["vgg11"].facts["params"]
+    assert [layer.output for layer in found.layers if layer.kind == "maxpool"][-1] == [512, 7, 7]
 
 
 # G. pooling, linear layers ----------------------------------------------------------------------------------------
@@ -509,6 +514,10 @@ def test_s210_models_side_by_side():
 
 
 def test_s211_the_two_curves_of_the_activation_plot():
-    x = torch.linspace(-6, 6, 121, dtype=torch.float64)
-    torch.testing.assert_close(ACTIVATIONS["relu"]()(x), x.clamp(min=0))
-    torch.testing.assert_close(ACTIVATIONS["sigmoid"]()(x), 1 / (1 + (-x).exp()))
+    for name, formula in (("relu", lambda x: max(x, 0)), ("sigmoid", lambda x: 1 / (1 + np.exp(-x)))):
+        found = curve(name, -6, 6, 25)
+        assert found.name == name
+        points = [point for piece in found.values for point in piece]
+        assert len(points) == 25
+        for x, y in points:
+            assert y == pytest.approx(formula(x))

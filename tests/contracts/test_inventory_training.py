@@ -16,6 +16,7 @@ import netwright as nw
 from netwright.catalogue import AUGMENTATIONS, FAMILIES, INITIALIZERS, LOSSES, NETWORKS, NORMS, OPTIMIZERS, SCHEDULES
 from netwright.data.batches import Batches
 from netwright.errors import UsageError
+from netwright.measures.gradients import gradient_flow
 from netwright.measures.trace import recurrent_steps
 from netwright.networks.vgg import same_places
 from netwright.recipe import Recipe
@@ -397,6 +398,21 @@ def test_s118_repeated_factors_vanish_or_explode():
     start, eye = torch.zeros(30, 2, **F64), torch.eye(2, **F64)
     start[0] = 1
     assert float(recurrent_steps(start, eye, below, eye).states[-1].norm()) == pytest.approx(2**0.5 * 1.2**29)
+
+
+def test_s118_the_gradient_of_each_layer():
+    """Ten linear layers of one number each: the gradient reaches the first as the product of the other nine."""
+    for w in (0.5, 2.0):
+        net = nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in range(10))).double()
+        for layer in net:
+            nn.init.constant_(layer.weight, w)
+        x = torch.ones(3, 1, **F64)
+        found = gradient_flow(net, (x, x), lambda outputs, targets: outputs[:, 0])
+        assert [one.norm for one in found.layers] == pytest.approx([w**9] * 10)
+        shrunk = nn.Sequential(*(one for layer in net for one in (layer, nn.Sigmoid())))
+        norms = [one.norm for one in gradient_flow(shrunk, (x, x), lambda outputs, targets: outputs[:, 0]).layers]
+        assert norms == sorted(norms)
+        assert norms[0] < 1e-2 * norms[-1]
 
 
 def test_s119_batch_norm_in_training_and_in_use():

@@ -33,6 +33,12 @@ def only(net, shape):
             (3, 7, 7),
             "out = (7 - 1)*2 - 2*1 + 4 + 1 = 15; parameters = 4*4*5*3 + 5 = 245; macs = 3*7*7*(4*4*5) = 11,760",
         ),
+        (
+            nn.Conv2d(1, 1, 3, padding=4, bias=False),
+            (1, 4, 4),
+            "out = floor((4 + 2*4 - 3)/1) + 1 = 10; parameters = 3*3*1*1 = 9; macs = 1*10*10*(3*3*1) = 900; "
+            "2 pixels of padding too many: the outermost windows read nothing of the map",
+        ),
         (nn.Linear(1568, 10), (1568,), "parameters = 1568*10 + 10 = 15,690; macs = 1568*10 = 15,680"),
         (nn.BatchNorm2d(6), (6, 4, 4), "parameters = 2*6 = 12"),
         (nn.BatchNorm2d(6, affine=False), (6, 4, 4), "parameters = 0"),

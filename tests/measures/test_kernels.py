@@ -1,4 +1,4 @@
-"""Kernels as detectors: a hand-made edge kernel answers on the edge and nowhere else; windows are those of the pixels."""
+"""Kernels as detectors: a hand-made edge kernel answers on the edge and nowhere else; windows hold its pixels."""
 
 import pytest
 import torch
@@ -113,7 +113,7 @@ def test_the_network_is_as_before():
 
 def test_what_cannot_be_is_refused():
     net, pictures = NETWORKS["convnet"](MNIST, TEN), torch.rand(1, 1, 28, 28)
-    with pytest.raises(UsageError, match="no layer 'conv1.9'. Did you mean 'conv1"):
+    with pytest.raises(UsageError, match=r"no layer 'conv1\.9'\. Did you mean 'conv1"):
         strongest_patches(net, "conv1.9", pictures)
     with pytest.raises(UsageError, match="'out' gives no maps"):
         strongest_patches(net, "out", pictures)

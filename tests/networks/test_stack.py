@@ -239,6 +239,9 @@ MISTAKES = [
     ("residual(conv 16 3, linear out", "never closed"),
     ("conv 16 5), linear out", "does not fit there"),
     ("conv 16 5,, linear out", "empty between commas"),
+    ("linear 8, linear out", "'linear 8' and 'linear out' with nothing between are one linear layer"),
+    ("repeat 2 (linear 8), relu, linear out", "'linear 8' and 'linear 8' with nothing between"),
+    ("parallel(linear 4, linear 3 | linear 4), relu, linear out", "'linear 4' and 'linear 3' with nothing between"),
     ("linear 1000000, linear 1000000, linear out", "1,000,796,000,010 parameters do not fit"),
 ]  # fmt: skip
 

@@ -46,7 +46,7 @@ class GradientFlow:
 
     @property
     def ratio(self) -> float:
-        """Norm of the first layer's gradient by that of the last, among layers with weight matrices; NaN without two."""
+        """First layer's gradient norm by that of the last, among layers with weight matrices; NaN without two."""
         found = [layer.norm for layer in self.layers if layer.matrix]
         if len(found) < 2 or not found[-1] > 0:
             return math.nan
@@ -71,7 +71,7 @@ def gradient_flow(
 
     Formula: g_l = sqrt(sum over the layer's weights of (dL/dw)^2); ratio = g_first / g_last; with the chain rule g_l
     holds the product of the Jacobians of all layers behind it, so that factors below 1 make it vanish with depth and
-    factors above 1 make it explode: for matrices their singular values times the slopes decide, not single weights (E-14)
+    factors above 1 make it explode: for matrices their singular values times the slopes decide, not single weights
 
     Args: `loss(outputs, targets)` gives one value or one an example (their mean counts). In training mode, as where
     gradients are taken, so batch norm uses the batch's own statistics. The model, its running statistics, its gradients

@@ -1,4 +1,4 @@
-"""Kernels as detectors of features: their weights as pictures, and the patches of pictures that each answers most to."""
+"""Kernels as detectors of features: their weights, and the patches of pictures that each answers most to."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +22,8 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 class Patch:
     """One place at which a kernel answers: the window of the picture that this unit sees.
 
-    `top` and `left` may lie in the padding (below 0), `bottom` and `right` (one behind the last pixel) beyond the picture.
+    `top` and `left` may lie in the padding (below 0), `bottom` and `right` (one behind the last pixel) beyond the
+    picture.
     """
 
     kernel: int

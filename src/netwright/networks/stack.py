@@ -102,8 +102,8 @@ def conv_stack(
     Formula: [M x (conv, norm, activation), pooling] x N, K x (linear, activation, dropout), linear out; N is the
     number of `channels`, M that of `convs`, K the number of `linear` units
 
-    `conv_stack([16, 32], kernel=5)` is the notes' CNN. `convs`, `kernel`, `pad` and `pool` are one for all blocks or one
-    a block; a pooling of "" leaves it out. Errors: UsageError where the counts do not fit.
+    `conv_stack([16, 32], kernel=5)` is the notes' CNN. `convs`, `kernel`, `pad` and `pool` are one for all blocks or
+    one a block; a pooling of "" leaves it out. Errors: UsageError where the counts do not fit.
     """
     if not channels or min(channels) < 1:
         raise UsageError(say("conv_stack: channels = {channels}; each block has 1 or more.", channels=list(channels)))
@@ -251,7 +251,7 @@ class _Builder:
         if isinstance(module, Steps):
             both = bool(module.cell.bidirectional)
             return {**ready, **made}, Flow((flow.shape[0], module.cell.hidden_size * (1 + both)), both)
-        return {**ready, **made}, Flow(self.passed(made, flow.shape), two_way)
+        return {**ready, **made}, Flow(self.placed(where, self.passed, made, flow.shape), two_way)
 
     def passed(self, made: Modules, shape: Shape) -> Shape:
         """The shape behind some modules: measured with tensors that hold no numbers, or known from that."""

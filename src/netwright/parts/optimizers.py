@@ -32,6 +32,9 @@ def sgd(params: Params, *, lr: Rate = 0.1, weight_decay: Decay = 0.0) -> Optimiz
     """Steps against the gradient of each batch; nothing is remembered.
 
     Formula: w <- w - lr * g
+
+    The rate is the factor on the gradient, no amount by which the loss falls. On a quadratic of curvature c it diverges
+    exactly where lr > 2/c; below that, the whole set as one batch reaches the minimum of a convex surface.
     """
     return SGD(**_given(params, fused=True), lr=lr, weight_decay=weight_decay)
 
@@ -98,6 +101,8 @@ def adam(
 
     Formula: m <- beta1 m + (1 - beta1) g; s <- beta2 s + (1 - beta2) g^2;
     w <- w - lr * (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)
+
+    m and s follow the gradient's first and second moments, its mean and mean square; no second derivative is taken.
     """
     return Adam(**_given(params, fused=True), lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
 

@@ -36,7 +36,8 @@ def kernels(found: Any) -> str:
     if found.weights.shape[1] == 3:
         told = say("Layer {layer}: {shown} of {count} kernels as red, green and blue on one scale; grey is 0.",
                    layer=found.layer, shown=min(count, MOST), count=count)  # fmt: skip
-    grid = f'<figure class="chart kernels">{kernel_grid(found.weights)}<figcaption class="small">{text(told)}</figcaption></figure>'
+    caption = f'<figcaption class="small">{text(told)}</figcaption>'
+    grid = f'<figure class="chart kernels">{kernel_grid(found.weights)}{caption}</figure>'
     rows = ""
     if found.patches:
         told = say("The patches of test pictures with the greatest output of each kernel, strongest first; at most one "

@@ -36,7 +36,8 @@ def kernel_grid(weights: Float[Tensor, "kernels depth high wide"], most: int = M
     columns = max(1, min(columns // strips, len(shown)))
     across, down = strips * (TILE + 3) - 3 + GAP, TILE * shown.shape[2] / shown.shape[3] + LABEL + GAP
     parts = [
-        f'<g transform="translate({place % columns * across} {place // columns * down:.1f})">{_tile(one, scale, place)}</g>'
+        f'<g transform="translate({place % columns * across} {place // columns * down:.1f})">'
+        f"{_tile(one, scale, place)}</g>"
         for place, one in enumerate(shown)
     ]
     title = say("{count} kernels of {high} x {wide}, depth {depth}", count=len(shown), high=shown.shape[2],
@@ -80,7 +81,8 @@ def patch_rows(rows: Sequence[tuple[int, Sequence[tuple[bytes, str]]]]) -> str:
     items = []
     for kernel, pictures in rows:
         shown = "".join(
-            f'<img alt="{text(told)}" title="{text(told)}" src="data:image/png;base64,{base64.b64encode(one).decode()}">'
+            f'<img alt="{text(told)}" title="{text(told)}" '
+            f'src="data:image/png;base64,{base64.b64encode(one).decode()}">'
             for one, told in pictures
         )
         items.append(f"<li><span>{kernel}</span>{shown}</li>")

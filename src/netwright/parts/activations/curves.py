@@ -67,6 +67,7 @@ def _pieces(function: Function, x: np.ndarray) -> list[Piece]:
     steep = np.flatnonzero(steps > STEEP * span) if span > 0 else np.array([], int)
     pieces, start = [], 0
     first: Piece = []
+    points = list(zip(x.tolist(), y.tolist(), strict=True))
     for place in steep.tolist()[:MOST_JUMPS]:
         ends = _jump(function, float(x[place]), float(x[place + 1]), float(steps[place]))
         if ends is None:
@@ -90,4 +91,4 @@ def _jump(
         a, b, c = function(np.array([low, middle, high])).tolist()
         low, high = (low, middle) if abs(b - a) > abs(c - b) else (middle, high)
     a, b = function(np.array([low, high])).tolist()
-    return ((low, a), (high, b)) if abs(b - a) > 0.1 * step else None
+    return [(low, a), (high, b)] if abs(b - a) > 0.1 * step else None
