@@ -72,17 +72,13 @@ def _pieces(function: Function, x: np.ndarray) -> list[Piece]:
         ends = _jump(function, float(x[place]), float(x[place + 1]), float(steps[place]))
         if ends is None:
             continue
-        pieces.append(
-            [*first, *zip(x[start : place + 1].tolist(), y[start : place + 1].tolist(), strict=True), ends[0]]
-        )
+        pieces.append([*first, *points[start : place + 1], ends[0]])
         first, start = [ends[1]], place + 1
-    pieces.append([*first, *zip(x[start:].tolist(), y[start:].tolist(), strict=True)])
+    pieces.append([*first, *points[start:]])
     return pieces
 
 
-def _jump(
-    function: Function, low: float, high: float, step: float
-) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _jump(function: Function, low: float, high: float, step: float) -> Piece | None:
     """Both ends of a jump between two places, as near as numbers come; None where the step closes."""
     for _ in range(60):
         middle = (low + high) / 2
