@@ -9,7 +9,7 @@ from torch import nn
 
 from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
-from netwright.networks.lenet import C3_TABLE, GLYPHS
+from netwright.networks.lenet import C3_TABLE, GLYPHS, stretched
 
 TEN = {"kind": "class", "count": 10}
 MNIST = {"kind": "image", "channels": 1, "height": 28, "width": 28}
@@ -181,3 +181,33 @@ def test_weights_of_lenet5_start_within_the_papers_limits():
     for layer, fan_in in ((net.c1, 25), (net.s2, 4), (net.c5, 400), (net.f6, 120)):
         largest = max(float(p.detach().abs().max()) for p in layer.parameters())
         assert 0.5 * 2.4 / fan_in < largest <= 2.4 / fan_in
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5_modern"])
+def test_the_settings_of_lenet_are_remedies(name):
+    chosen = {"width": 2.0, "activation": "elu", "norm": "groupnorm(groups=2)", "init": "he_normal", "dropout": 0.25}
+    net = NETWORKS[name](image(3, 32, 32), {"kind": "class", "count": 4}, **chosen)
+    kinds = {type(module).__name__ for module in net.modules()}
+    assert {"ELU", "GroupNorm", "Dropout"} <= kinds
+    assert not kinds & {"ScaledTanh", "ReLU"}
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    assert first.out_channels == 12
+    assert net(torch.randn(2, 3, 32, 32)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5_modern"])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (1, 1), (28, 28), (31, 40)])
+def test_a_border_brings_small_pictures_to_32(name, height, width):
+    net = NETWORKS[name](image(1, height, width), TEN, stem="small")
+    assert net.border(torch.randn(1, 1, height, width)).shape[2:] == (32, max(32, width))
+    assert net(torch.randn(2, 1, height, width)).shape == (2, 10)
+    with pytest.raises(UsageError, match="takes 16x16 or more"):
+        NETWORKS[name](image(1, 15, 28), TEN)
+
+
+def test_the_table_of_c3_stretches_with_the_maps():
+    assert stretched(6, 16) == C3_TABLE
+    double = stretched(12, 32)
+    assert [tuple(into // 2 for into in row[::2]) for row in double[::2]] == list(C3_TABLE)
+    assert stretched(1, 2) == ((0,), (0,))
+    assert count(NETWORKS["lenet5"](image(1, 32, 32), TEN, width=0.5)) < 60_000 / 2

@@ -12,6 +12,8 @@ DEEP = {
     "inception_resnet_v2", "nasnet_mobile", "nasnet_large", "nasnet_cifar",
 }  # fmt: skip
 """More than 3 seconds a test on one core."""
+LITTLE = {"convnet", "lenet5", "lenet5_modern"}
+"""Small enough as they are, and made for digits."""
 INPUTS = {
     "image": {"kind": "image", "channels": 1, "height": 28, "width": 28},
     "vector": {"kind": "vector", "features": 12},
@@ -34,13 +36,13 @@ def cases(kinds=INPUTS):
 
 
 def inputs_of(name: str, kind: str) -> dict:
-    return SMALL if "width" in NETWORKS[name].settings and name != "convnet" else INPUTS[kind]
+    return SMALL if "width" in NETWORKS[name].settings and name not in LITTLE else INPUTS[kind]
 
 
 def settings_of(name: str, kind: str, *, dropout: bool = True) -> dict:
     """Narrow, and without dropout where asked for."""
     known = NETWORKS[name].settings
-    given = {"width": 0.25} if "width" in known and name != "convnet" else {}
+    given = {"width": 0.25} if "width" in known and name not in LITTLE else {}
     if name == "stack":
         given["layers"] = LAYERS[kind]
     if not dropout and "dropout" in known:

@@ -1,7 +1,7 @@
 """LeNet-5 as printed (LeCun, Bottou, Bengio, Haffner 1998) and as it is built today.
 
-Shapes of the original: 1x32x32, C1 6x28x28, S2 6x14x14, C3 16x10x10, S4 16x5x5, C5 120, F6 84, 10. Images of 28x28 get
-a border of 2 pixels of their own background (the nearest pixel), as the paper centres its digits in 32x32.
+Shapes of the original: 1x32x32, C1 6x28x28, S2 6x14x14, C3 16x10x10, S4 16x5x5, C5 120, F6 84, 10. Images below
+32x32 can get a border of their nearest pixels, and 28x28 do, as the paper centres its digits in 32x32.
 """
 
 from math import prod
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from netwright.catalogue import NETWORKS, POOLING
 from netwright.language import say
-from netwright.networks.shapes import Ends, maps, units
-from netwright.parts.activations import ScaledTanh
-from netwright.parts.activations import activation as fresh
+from netwright.networks.blocks import NONE, Choices, Ends, Share, Stem, Width, dropped, maps
+from netwright.networks.shapes import units
 from netwright.parts.initializers import initialise
 from netwright.parts.pooling import SubSample
 
@@ -52,16 +51,35 @@ GLYPHS = (
         "The output is a distance: the smallest wins. Here it is negated, so that the largest does.",
     ),
 )  # fmt: skip
-def lenet5(inputs: Ends, outputs: Ends) -> nn.Module:
+def lenet5(
+    inputs: Ends,
+    outputs: Ends,
+    *,
+    width: Width = 1.0,
+    activation: str = "scaled_tanh",
+    norm: str = "none",
+    init: str = "paper",
+    dropout: Share = 0.0,
+    stem: Stem = "auto",
+) -> nn.Module:
     """LeNet-5 of the paper: partial connections, sub-sampling with weights, outputs that are distances to codes.
 
     Formula: 156 + 12 + 1,516 + 32 + 48,120 + 10,164 = 60,000 parameters; 340,908 connections; y_k = -sum (x - code_k)^2
 
+    `stem`: pictures of 28x28 get a border of their nearest pixels up to 32 (`auto`), all below 32 do (`small`), or none
+    (`full`).
+    `width` multiplies the maps and C5; the table of C3 is stretched with them, and F6 keeps the 84 units of the codes.
+    `norm` stands behind the convolutions. `init = "paper"` is uniform in +-2.4 / fan_in; another one fills C1, C5, F6
+    and a linear output.
+
     Differs: the codes are 7x12 drawings of the same kind, not the paper's own. With other outputs than ten classes a
-    linear layer stands in place of the codes. Weights start uniform in +-2.4 / fan_in, as printed.
+    linear layer stands in place of the codes.
     """
-    shape = maps("lenet5", inputs, 16, say("its two 5x5 convolutions and two halvings leave nothing below that"))
-    return LeNet5(shape, outputs)
+    shape = _shape("lenet5", inputs, stem)
+    net = LeNet5(shape, outputs, Choices(width, activation, norm), _border(shape, stem), dropout)
+    if init != "paper":
+        initialise(net, init, activation)
+    return net
 
 
 @NETWORKS.add(
@@ -74,60 +92,102 @@ def lenet5_modern(
     inputs: Ends,
     outputs: Ends,
     *,
+    width: Width = 1.0,
     activation: str = "relu",
+    norm: str = "none",
     pooling: Literal["maxpool", "avgpool"] = "maxpool",
     init: str = "torch",
+    dropout: Share = 0.0,
+    stem: Stem = "auto",
 ) -> nn.Module:
     """LeNet-5 as it is built today: full C3, plain pooling, a linear output.
 
     Formula: 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706 parameters; 416,520 multiply-adds on 32x32
+
+    `stem` as in `lenet5`; `dropout` stands before the last layer.
     """
-    shape = maps("lenet5_modern", inputs, 16, say("its two 5x5 convolutions and two halvings leave nothing below that"))
-    high, wide = _left(shape)
-    pool = [POOLING[pooling](size) for size in ((6, 2, 2), (16, 2, 2))]
+    shape, look = _shape("lenet5_modern", inputs, stem), Choices(width, activation, norm)
+    border = _border(shape, stem)
+    high, wide = _left(shape, border)
+    first, second, third, fourth = (look.channels(count) for count in (6, 16, 120, 84))
     net = nn.Sequential()
-    if shape[1:] == (28, 28):
-        net.add_module("border", nn.ReplicationPad2d(2))
-    net.add_module("conv1", nn.Sequential(nn.Conv2d(shape[0], 6, 5), fresh(activation), pool[0]))
-    net.add_module("conv2", nn.Sequential(nn.Conv2d(6, 16, 5), fresh(activation), pool[1]))
+    if isinstance(border, nn.ReplicationPad2d):
+        net.add_module("border", border)
+    for number, (into, out) in enumerate(((shape[0], first), (first, second)), 1):
+        layers = [nn.Conv2d(into, out, 5), *([] if norm == NONE else [look.normed(out)]), look.act()]
+        net.add_module(f"conv{number}", nn.Sequential(*layers, POOLING[pooling]((out, 2, 2))))
     net.add_module("flatten", nn.Flatten())
-    net.add_module("fc1", nn.Sequential(nn.Linear(16 * high * wide, 120), fresh(activation)))
-    net.add_module("fc2", nn.Sequential(nn.Linear(120, 84), fresh(activation)))
-    net.add_module("out", nn.Linear(84, units(outputs)))
+    net.add_module("fc1", nn.Sequential(nn.Linear(second * high * wide, third), look.act()))
+    net.add_module("fc2", nn.Sequential(nn.Linear(third, fourth), look.act()))
+    net.add_module("dropout", dropped(dropout))
+    net.add_module("out", nn.Linear(fourth, units(outputs)))
     initialise(net, init, activation)
     return net
 
 
-def _left(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of S4: ((n - 4)/2 - 4)/2, rounded down; 28 counts as 32."""
-    height, width = (32, 32) if shape[1:] == (28, 28) else shape[1:]
-    return ((height - 4) // 2 - 4) // 2, ((width - 4) // 2 - 4) // 2
+SIDE = 32
+"""What the paper centres its digits in."""
+
+
+def _shape(name: str, inputs: Ends, stem: Stem) -> tuple[int, ...]:
+    """(channels, height, width); without a border two convolutions and two halvings want 16 pixels."""
+    least = 1 if stem == "small" else 16
+    return maps(name, inputs, least, say("its two 5x5 convolutions and two halvings leave nothing below that"))
+
+
+def _border(shape: tuple[int, ...], stem: Stem) -> nn.Module:
+    """Nearest pixels around a picture, up to 32 a side, the odd one at the bottom or right."""
+    high, wide = (max(0, SIDE - n) for n in shape[1:])
+    wanted = stem == "small" or (stem == "auto" and shape[1:] == (28, 28))
+    if not wanted or not (high or wide):
+        return nn.Identity()
+    return nn.ReplicationPad2d((wide // 2, wide - wide // 2, high // 2, high - high // 2))
+
+
+def _left(shape: tuple[int, ...], border: nn.Module) -> tuple[int, int]:
+    """Height and width of S4: ((n - 4)/2 - 4)/2, rounded down, for n with the border."""
+    wide = border.padding if isinstance(border, nn.ReplicationPad2d) else (0, 0, 0, 0)
+    sides = (shape[1] + wide[2] + wide[3], shape[2] + wide[0] + wide[1])
+    return ((sides[0] - 4) // 2 - 4) // 2, ((sides[1] - 4) // 2 - 4) // 2
+
+
+def stretched(maps_in: int, maps_out: int) -> tuple[tuple[int, ...], ...]:
+    """C3's table for other numbers of maps: each map takes the place of the one at its share; 6 and 16 are the paper's.
+
+    A map that would read nothing reads all.
+    """
+    rows = [C3_TABLE[number * len(C3_TABLE) // maps_out] for number in range(maps_out)]
+    found = [tuple(into for into in range(maps_in) if into * 6 // maps_in in row) for row in rows]
+    return tuple(row or tuple(range(maps_in)) for row in found)
 
 
 class LeNet5(nn.Module):
-    """The layers under the paper's names, each up to F6 followed by 1.7159 tanh(2x/3)."""
+    """The layers under the paper's names, each up to F6 followed by the activation, 1.7159 tanh(2x/3)."""
 
-    def __init__(self, shape: tuple[int, ...], outputs: Ends) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: Ends, look: Choices, border: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.border = nn.ReplicationPad2d(2) if shape[1:] == (28, 28) else nn.Identity()
-        self.c1, self.c1_squash = nn.Conv2d(shape[0], 6, 5), ScaledTanh()
-        self.s2, self.s2_squash = SubSample(6), ScaledTanh()
-        self.c3, self.c3_squash = PartialConv(C3_TABLE, 5), ScaledTanh()
-        self.s4, self.s4_squash = SubSample(16), ScaledTanh()
-        self.c5, self.c5_squash = nn.Conv2d(16, 120, _left(shape)), ScaledTanh()
-        self.flatten = nn.Flatten()
-        self.f6, self.f6_squash = nn.Linear(120, 84), ScaledTanh()
+        first, second, third = look.channels(6), look.channels(16), look.channels(120)
+        self.border = border
+        self.c1, self.c1_norm, self.c1_squash = nn.Conv2d(shape[0], first, 5), look.normed(first), look.act()
+        self.s2, self.s2_squash = SubSample(first), look.act()
+        self.c3, self.c3_norm = PartialConv(stretched(first, second), 5, first), look.normed(second)
+        self.c3_squash = look.act()
+        self.s4, self.s4_squash = SubSample(second), look.act()
+        self.c5, self.c5_squash = nn.Conv2d(second, third, _left(shape, border)), look.act()
+        self.flatten, self.dropout = nn.Flatten(), dropped(dropout)
+        self.f6, self.f6_squash = nn.Linear(third, 84), look.act()
         ten = outputs.get("kind") == "class" and units(outputs) == 10
         self.out = DistanceToCodes() if ten else nn.Linear(84, units(outputs))
         for layer in self.modules():
-            fan_in = _fan_in(layer)
-            for weight in layer.parameters(recurse=False):
-                nn.init.uniform_(weight, -2.4 / fan_in, 2.4 / fan_in)
+            if isinstance(layer, (nn.Conv2d, nn.Linear, SubSample, PartialConv)):
+                fan_in = _fan_in(layer)
+                for weight in layer.parameters(recurse=False):
+                    nn.init.uniform_(weight, -2.4 / fan_in, 2.4 / fan_in)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch units"]:
-        x = self.s2_squash(self.s2(self.c1_squash(self.c1(self.border(x)))))
-        x = self.s4_squash(self.s4(self.c3_squash(self.c3(x))))
-        x = self.flatten(self.c5_squash(self.c5(x)))
+        x = self.s2_squash(self.s2(self.c1_squash(self.c1_norm(self.c1(self.border(x))))))
+        x = self.s4_squash(self.s4(self.c3_squash(self.c3_norm(self.c3(x)))))
+        x = self.dropout(self.flatten(self.c5_squash(self.c5(x))))
         out: Tensor = self.out(self.f6_squash(self.f6(x)))
         return out
 
@@ -137,17 +197,17 @@ def _fan_in(layer: nn.Module) -> float:
         return 4.0
     if isinstance(layer, PartialConv):
         return 25 * len(layer.pairs) / layer.out_channels
-    weight = getattr(layer, "weight", None)
-    return float(weight[0].numel()) if isinstance(weight, Tensor) else 1.0
+    assert isinstance(layer, (nn.Conv2d, nn.Linear))
+    return float(layer.weight[0].numel())
 
 
 class PartialConv(nn.Module):
     """A convolution whose maps each read only some input maps; one kernel per connected pair is stored and trained."""
 
-    def __init__(self, table: tuple[tuple[int, ...], ...], size: int) -> None:
+    def __init__(self, table: tuple[tuple[int, ...], ...], size: int, channels: int) -> None:
         super().__init__()
         self.pairs = [(out, into) for out, maps in enumerate(table) for into in maps]
-        self.in_channels = 1 + max(into for _, into in self.pairs)
+        self.in_channels = channels
         self.out_channels, self.kernel_size, self.stride = len(table), (size, size), (1, 1)
         self.weight = nn.Parameter(torch.empty(len(self.pairs), size, size))
         self.bias = nn.Parameter(torch.empty(len(table)))
