@@ -36,9 +36,15 @@ def trained(capsys, *words):
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("data_introduction", 3072 * 4 + 4), ("neuron", 3_073), ("cifar10-neuron", 3_073), ("cifar10-softmax", 3072 * 4 + 4),
-     ("neural_network", 307_300 + 10_100 + 10_100 + 404), ("convnet", 1_216 + 12_832 + 2048 * 4 + 4)],
-)  # fmt: skip
+    [
+        ("data_introduction", 3072 * 4 + 4),
+        ("neuron", 3_073),
+        ("cifar10-neuron", 3_073),
+        ("cifar10-softmax", 3072 * 4 + 4),
+        ("neural_network", 307_300 + 10_100 + 10_100 + 404),
+        ("convnet", 1_216 + 12_832 + 2048 * 4 + 4),
+    ],
+)
 def test_each_trains_on_a_folder(capsys, tmp_path, pictures, name, parameters):
     found = trained(capsys, f"@{name}", pictures, "epochs=3", "--out", tmp_path / "run")
     assert found["parameters"] == parameters
@@ -75,7 +81,7 @@ def test_names_are_checked(capsys):
 
 def test_classes_are_kept_by_number_or_by_name(pictures):
     found = read(str(pictures), classes=["cat", "bird"])
-    assert [row for row in found.targets.classes] == ["bird", "cat"]
+    assert list(found.targets.classes) == ["bird", "cat"]
     assert sum(found.examples.values()) == 256
     assert read(str(pictures), classes=3).outputs["count"] == 3
     assert read("digits", classes=2).targets.classes == ["0", "1"]
