@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.support.paper import build, counted, shapes, weightless
+from paper import build, counted, shapes, weightless
 from torch import nn
 
 import netwright as nw

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.support.paper import build, weightless
+from paper import build, weightless
 from torch import nn
 
 import netwright as nw

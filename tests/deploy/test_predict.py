@@ -160,7 +160,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("item", "words"), WRONG, ids=[str(item)[:30] for item, _ in WRONG])
+@pytest.mark.parametrize(("item", "words"), WRONG, ids=[type(item).__name__ for item, _ in WRONG])
 def test_wrong_rows_are_refused_in_words(vector, item, words):
     with pytest.raises(DataError, match=words):
         vector.predict(item)

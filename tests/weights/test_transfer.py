@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from paper import build
 from safetensors.torch import save_file
-from tests.support.paper import build
 from torch import nn
 
 from netwright.errors import DataError, UsageError
