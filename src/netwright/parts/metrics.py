@@ -83,7 +83,12 @@ def decide(probabilities: Probabilities) -> Num[np.ndarray, "examples"]:
 # ---- classification ------------------------------------------------------------------------------------------
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson score")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Wilson score",
+    source="Fleiss 1981, Statistical Methods for Rates and Proportions",
+)
 def accuracy(truth: Classes, probabilities: Probabilities) -> float | None:
     """The share of examples classified correctly.
 
@@ -94,7 +99,12 @@ def accuracy(truth: Classes, probabilities: Probabilities) -> float | None:
     return float(accuracy_score(truth, decide(probabilities))) if _classes(truth, probabilities) else None
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson scores of the classes, combined")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Wilson scores of the classes, combined",
+    source="Brodersen et al. 2010, ICPR",
+)
 def balanced_accuracy(truth: Classes, probabilities: Probabilities) -> float | None:
     """The mean over the classes of the share found, so that a rare class counts as much as a common one.
 
@@ -108,7 +118,12 @@ def balanced_accuracy(truth: Classes, probabilities: Probabilities) -> float | N
     return float(recall_score(truth, decide(probabilities), labels=found, average="macro", zero_division=0))
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson score of tp / (tp + fp + fn), transformed")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Wilson score of tp / (tp + fp + fn), transformed",
+    source="van Rijsbergen 1979, Information Retrieval, chapter 7",
+)
 def f1(truth: Classes, probabilities: Probabilities) -> float | None:
     """The harmonic mean of precision and recall of the second class, for two classes.
 
@@ -123,7 +138,12 @@ def f1(truth: Classes, probabilities: Probabilities) -> float | None:
     return _f1(truth, probabilities, "binary")
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson scores of the classes, combined")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Wilson scores of the classes, combined",
+    source="Yang 1999, Information Retrieval 1",
+)
 def f1_macro(truth: Classes, probabilities: Probabilities) -> float | None:
     """The mean of the classes' F1 scores, over the classes that occur or are predicted.
 
@@ -132,7 +152,7 @@ def f1_macro(truth: Classes, probabilities: Probabilities) -> float | None:
     return _f1(truth, probabilities, "macro") if _classes(truth, probabilities) else None
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson score")
+@METRICS.add(task="classify", better="higher", interval="Wilson score", source="Yang 1999, Information Retrieval 1")
 def f1_micro(truth: Classes, probabilities: Probabilities) -> float | None:
     """F1 of all classes' counts together; with one class an example it equals accuracy.
 
@@ -141,7 +161,12 @@ def f1_micro(truth: Classes, probabilities: Probabilities) -> float | None:
     return _f1(truth, probabilities, "micro") if _classes(truth, probabilities) else None
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson scores of the classes, combined")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Wilson scores of the classes, combined",
+    source="Yang 1999, Information Retrieval 1, weighted by class",
+)
 def f1_weighted(truth: Classes, probabilities: Probabilities) -> float | None:
     """The mean of the classes' F1 scores, each weighted by how often its class occurs.
 
@@ -156,7 +181,12 @@ def _f1(truth: np.ndarray, probabilities: np.ndarray, average: str) -> float:
     return float(f1_score(truth, decide(probabilities), average=average, zero_division=0))
 
 
-@METRICS.add(task="classify", better="higher", interval="Newcombe 2006 method 5, classes combined")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Newcombe 2006 method 5, classes combined",
+    source="Hanley and McNeil 1982, Radiology 143; more classes: Provost and Domingos 2000",
+)
 def auc(truth: Classes, probabilities: Probabilities) -> float | None:
     """How often a random example of a class gets a higher score for it than a random other example.
 
@@ -185,7 +215,7 @@ def auc_by_class(
     return classes, above / (counts * (len(truth) - counts))
 
 
-@METRICS.add(task="classify", better="lower", interval="mean +- t")
+@METRICS.add(task="classify", better="lower", interval="mean +- t", source="Good 1952, J. Royal Stat. Soc. B 14")
 def log_loss(truth: Classes, probabilities: Probabilities) -> float | None:
     """The mean surprise at the true class, in nats; rows of probabilities are first made to sum to 1.
 
@@ -207,7 +237,12 @@ def normalised(probabilities: Probabilities) -> Float[np.ndarray, "examples clas
     return np.where(total > 0, p / np.where(total > 0, total, 1), 1 / p.shape[1])
 
 
-@METRICS.add(task="classify", better="higher", interval="Wilson score")
+@METRICS.add(
+    task="classify",
+    better="higher",
+    interval="Wilson score",
+    source="Russakovsky et al. 2015, arXiv:1409.0575, section 4",
+)
 def top_5(truth: Classes, probabilities: Probabilities) -> float | None:
     """The share of examples whose true class is among the five most probable ones.
 
@@ -252,7 +287,7 @@ def calibration_bins(
 # ---- regression ----------------------------------------------------------------------------------------------
 
 
-@METRICS.add(task="regress", better="lower", interval="mean +- t")
+@METRICS.add(task="regress", better="lower", interval="mean +- t", source="Gauss 1821, Theoria combinationis")
 def mse(truth: Numbers, predicted: Numbers) -> float | None:
     """The mean squared error, in the target's unit squared.
 
@@ -263,7 +298,7 @@ def mse(truth: Numbers, predicted: Numbers) -> float | None:
     return _error(mean_squared_error, truth, predicted)
 
 
-@METRICS.add(task="regress", better="lower", interval="mean +- t")
+@METRICS.add(task="regress", better="lower", interval="mean +- t", source="Laplace 1774; Boscovich 1757")
 def mae(truth: Numbers, predicted: Numbers) -> float | None:
     """The mean absolute error, in the target's unit.
 
@@ -274,7 +309,12 @@ def mae(truth: Numbers, predicted: Numbers) -> float | None:
     return _error(mean_absolute_error, truth, predicted)
 
 
-@METRICS.add(task="regress", better="lower", interval="square root of the interval of mse")
+@METRICS.add(
+    task="regress",
+    better="lower",
+    interval="square root of the interval of mse",
+    source="Gauss 1821, Theoria combinationis",
+)
 def rmse(truth: Numbers, predicted: Numbers) -> float | None:
     """The root of the mean squared error, in the target's unit; over all outputs together where there are several.
 
@@ -284,7 +324,12 @@ def rmse(truth: Numbers, predicted: Numbers) -> float | None:
     return None if value is None else float(np.sqrt(value))
 
 
-@METRICS.add(task="regress", better="higher", interval="delta method on ln(1 - r2), t quantile")
+@METRICS.add(
+    task="regress",
+    better="higher",
+    interval="delta method on ln(1 - r2), t quantile",
+    source="Wright 1921, J. Agricultural Research 20",
+)
 def r2(truth: Numbers, predicted: Numbers) -> float | None:
     """The share of the target's variance that is explained: 1 is perfect, 0 is no better than the mean.
 
