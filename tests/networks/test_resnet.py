@@ -120,6 +120,14 @@ def test_blocks_that_start_silent_are_the_identity():
     assert not torch.allclose(other.layer1(x), x)
 
 
+@pytest.mark.parametrize("name", ["preact_resnet18", "preact_resnet50"])
+def test_pre_activation_blocks_that_start_silent_are_the_identity(name):
+    net, other = build(name, width=0.125, zero_init=True).eval(), build(name, width=0.125).eval()
+    block, x = net.stages[0].blocks[1], pictures((8 if name.endswith("18") else 32, 8, 8))
+    assert torch.equal(block(x), x)
+    assert not torch.equal(other.stages[0].blocks[1](x), x)
+
+
 def test_the_plain_network_has_the_same_weights_and_no_shortcuts():
     plain, residual = build("cifar_resnet20", residual=False), build("cifar_resnet20")
     assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in residual.parameters())

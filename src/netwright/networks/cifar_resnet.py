@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from netwright.catalogue import NETWORKS, variant
 from netwright.networks.blocks import Choices, Ends, GlobalMean, Maps, Share, Width, dropped, maps
 from netwright.networks.preact_resnet import PreActResNet, PreBasic, PreBottleneck
+from netwright.networks.preact_resnet import silence as silent_ends
 from netwright.networks.resnet import Basic, Way, row, silence
 from netwright.networks.shapes import units
 from netwright.parts.initializers import initialise
@@ -81,12 +82,14 @@ def _cifar_preact_resnet(
     init: str = "he_normal",
     dropout: Share = 0.0,
     shortcut: Literal["auto", "a", "b", "c"] = "auto",
+    zero_init: bool = False,
 ) -> nn.Module:
     """A pre-activation residual network for small pictures.
 
     Formula: conv 3x3 16, n blocks each of 16, 32, 64 (bottlenecks: 64, 128, 256), norm, activation, mean, linear
 
     `shortcut = "auto"`: A in basic blocks, B in bottlenecks, as in the paper. Depth is 6n + 2, with bottlenecks 9n + 2.
+    `zero_init` starts the last convolution of each block at 0: with a thousand layers a thin form learns only so.
     """
     shape = maps(name, inputs, 1, "")
     look = Choices(width, activation, norm)
@@ -96,6 +99,8 @@ def _cifar_preact_resnet(
     counts = (blocks, blocks, blocks)
     net = PreActResNet(first, nn.Identity(), block, counts, widths, look, Way(chosen), units(outputs), dropout)
     initialise(net, init, activation)
+    if zero_init:
+        silent_ends(net)
     return net
 
 
@@ -122,6 +127,8 @@ PRE = {
     "parents": ("preact_resnet18",),
     "traps": ("The paper prints 10.2 M parameters for 1001 layers; its own widths add up to 10,327,706.",),
 }
+GENTLE = 1e-3
+"""Adam's rate at the peak of the default cycle for a thousand layers."""
 FIGURES = {
     20: (269_722, 40_551_040, 8.75),
     32: (464_154, 68_862_592, 7.51),
@@ -137,12 +144,14 @@ PRE_FIGURES: dict[int, tuple[type[PreBasic | PreBottleneck], int, int, float]] =
 }
 for _depth, (_params, _macs, _error) in FIGURES.items():
     _summary = f"Residual network of {_depth} layers for pictures of 32x32."
-    NETWORKS.add(f"cifar_resnet{_depth}", **POST, params=_params, macs=_macs, error=_error)(
+    _deep = {"peak_lr": GENTLE} if _depth > 1000 else {}
+    NETWORKS.add(f"cifar_resnet{_depth}", **POST, **_deep, params=_params, macs=_macs, error=_error)(
         variant(_cifar_resnet, f"cifar_resnet{_depth}", (_depth - 2) // 6, summary=_summary)
     )
 for _depth, (_block, _params, _macs, _error) in PRE_FIGURES.items():
     _summary = f"Pre-activation residual network of {_depth} layers for pictures of 32x32."
-    NETWORKS.add(f"cifar_preact_resnet{_depth}", **PRE, params=_params, macs=_macs, error=_error)(
+    _deep = {"peak_lr": GENTLE} if _depth > 1000 else {}
+    NETWORKS.add(f"cifar_preact_resnet{_depth}", **PRE, **_deep, params=_params, macs=_macs, error=_error)(
         variant(
             _cifar_preact_resnet,
             f"cifar_preact_resnet{_depth}",

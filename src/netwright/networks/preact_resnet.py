@@ -32,13 +32,15 @@ def _preact_resnet(
     stem: Stem = "auto",
     stride_in: Literal["3x3", "1x1"] = "3x3",
     shortcut: Literal["a", "b", "c"] = "b",
+    zero_init: bool = False,
 ) -> nn.Module:
     """A pre-activation residual network.
 
     Formula: y = F(f(norm(x))) + x; where the shape changes y = F(a) + P(a), a = f(norm(x)); F as in `resnet50`
 
     `stem`, `stride_in` and `shortcut` as in `resnet50`; projections have no norm. The stem has none either: the first
-    block's own takes its place. A norm and an activation stand before the last pool.
+    block's own takes its place. A norm and an activation stand before the last pool. `zero_init` starts the last
+    convolution of each block at 0, so that every block begins as the identity.
     """
     shape = maps(name, inputs, 1, "")
     look, way = Choices(width, activation, norm), Way(shortcut, stride_in)
@@ -48,6 +50,8 @@ def _preact_resnet(
     pool = nn.Identity() if kernel == 3 else nn.MaxPool2d(3, 2, 1)
     net = PreActResNet(first, pool, block, counts, widths, look, way, units(outputs), dropout)
     initialise(net, init, activation)
+    if zero_init:
+        silence(net)
     return net
 
 
@@ -127,6 +131,13 @@ class PreBottleneck(nn.Module):
         y = self.conv3(self.act3(self.norm3(y)))
         total: Tensor = y + way
         return total
+
+
+def silence(net: nn.Module) -> None:
+    """Set the last convolution of every block to 0, so that each block begins as the identity."""
+    for block in net.modules():
+        if isinstance(block, (PreBasic, PreBottleneck)):
+            nn.init.zeros_((block.conv2 if isinstance(block, PreBasic) else block.conv3).weight)
 
 
 def past(entering: int, leaving: int, stride: int, look: Choices, way: Way) -> nn.Module:
