@@ -13,7 +13,7 @@ from netwright.errors import UsageError
 from netwright.language import say
 from netwright.measures.anatomy import Anatomy
 from netwright.measures.anatomy import anatomy as measure
-from netwright.measures.blueprint import blueprint
+from netwright.measures.anatomy.blueprint import blueprint
 from netwright.measures.graph import Graph
 from netwright.recipe import Recipe
 from netwright.training.job import Job, new_batches, new_state
@@ -94,7 +94,7 @@ def anatomy(
 
 def diagram(net: nn.Module | str, data: Any = None, *, inputs: Any = None, outputs: Any = None, **settings: Any) -> str:
     """The network as a picture (SVG): layers, branches and sums in the order of the data's flow, sizes at the lines."""
-    from netwright.measures.diagram import diagram as draw
+    from netwright.measures.drawing.diagram import diagram as draw
 
     return draw(*_measured(net, data, inputs, outputs, settings))
 

@@ -11,8 +11,8 @@ import netwright as nw
 from netwright.api import diagram
 from netwright.language import speak
 from netwright.measures.anatomy import anatomy
-from netwright.measures.boxes import boxes_of, folded
-from netwright.measures.diagram import drawn, laid_out
+from netwright.measures.drawing.boxes import boxes_of, folded
+from netwright.measures.drawing.diagram import drawn, laid_out
 
 MNIST = {"inputs": (1, 28, 28), "outputs": 10}
 BRANCHES = (

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from netwright.measures.anatomy import anatomy
-from netwright.measures.memory import Memory
+from netwright.measures.anatomy.memory import Memory
 
 
 def test_a_chain_holds_two_neighbours_at_once():

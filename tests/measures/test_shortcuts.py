@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from netwright.measures.blueprint import Blank
+from netwright.measures.anatomy.blueprint import Blank
 
 
 def empty(*shape):

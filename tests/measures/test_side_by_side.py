@@ -3,7 +3,7 @@
 import json
 
 import netwright as nw
-from netwright.measures.side_by_side import side_by_side
+from netwright.measures.anatomy.side_by_side import side_by_side
 
 MNIST = {"inputs": (1, 28, 28), "outputs": 10}
 

@@ -9,7 +9,7 @@ from torch import nn
 import netwright as nw
 from netwright.errors import UsageError
 from netwright.measures.anatomy import anatomy
-from netwright.measures.failure import WrongSize
+from netwright.measures.anatomy.failure import WrongSize
 
 
 def refused(net, shape):

@@ -8,7 +8,7 @@ from torch import nn
 
 from netwright.catalogue import NORMS, POOLING
 from netwright.errors import UsageError
-from netwright.measures.counting import facts
+from netwright.measures.anatomy.counting import facts
 
 
 def test_subsample_is_gain_times_sum_plus_bias():

@@ -31,7 +31,7 @@ def anatomy(
     if len(names) > 1:
         if step or graph or svg:
             raise UsageError(say("--step, --graph and --svg show one network; {count} came", count=len(names)))
-        from netwright.measures.side_by_side import side_by_side
+        from netwright.measures.anatomy.side_by_side import side_by_side
 
         first, second = (api.anatomy(name, **at, **settings) for name, at in zip(names, shapes, strict=True))
         return answer(side_by_side(first, second))

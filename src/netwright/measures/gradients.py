@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from netwright.errors import UsageError
 from netwright.language import say
-from netwright.measures.counting import kind_of
-from netwright.measures.passes import in_mode
-from netwright.measures.tables import aligned
+from netwright.measures.anatomy.counting import kind_of
+from netwright.measures.anatomy.passes import in_mode
+from netwright.measures.anatomy.tables import aligned
 from netwright.networks.blocks import Scores
 
 Loss = Callable[[Tensor, Tensor], Tensor]

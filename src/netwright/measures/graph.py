@@ -11,8 +11,8 @@ from torch import nn
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.measures.anatomy import observed
-from netwright.measures.passes import FAILURES, Shape, in_mode, number_type
-from netwright.measures.tables import aligned, by
+from netwright.measures.anatomy.passes import FAILURES, Shape, in_mode, number_type
+from netwright.measures.anatomy.tables import aligned, by
 from netwright.networks.shapes import shape_of
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from netwright.errors import UsageError, hint
 from netwright.language import say
 from netwright.measures.anatomy import observed
-from netwright.measures.fields import Field
-from netwright.measures.passes import in_mode, number_type
+from netwright.measures.anatomy.fields import Field
+from netwright.measures.anatomy.passes import in_mode, number_type
 
 Pictures = Float[Tensor, "pictures channels height width"]
 CHUNK = 64  # pictures that run through the network at a time

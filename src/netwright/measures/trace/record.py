@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from netwright.errors import UsageError
 from netwright.language import say
-from netwright.measures.counting import kind_of
+from netwright.measures.anatomy.counting import kind_of
 
 MOST_KEPT = 30_000_000
 Numbers = dict[str, Any]

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from netwright.measures.fields import Field, Fields
-from netwright.measures.memory import Memory
-from netwright.measures.operations import operation_facts, operation_macs
-from netwright.measures.shortcuts import shortcut
+from netwright.measures.anatomy.fields import Field, Fields
+from netwright.measures.anatomy.memory import Memory
+from netwright.measures.anatomy.operations import operation_facts, operation_macs
+from netwright.measures.anatomy.shortcuts import shortcut
 
 INPUT = -1
 """The number of the node that stands for the network's input."""

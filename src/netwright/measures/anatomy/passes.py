@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from netwright.measures.counting import facts
-from netwright.measures.watch import Watch
+from netwright.measures.anatomy.counting import facts
+from netwright.measures.anatomy.watch import Watch
 
 FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, KeyError, AssertionError)
 """What a network's own code raises where it cannot take an input."""

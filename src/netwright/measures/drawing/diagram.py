@@ -9,9 +9,9 @@ from torch import nn
 
 from netwright.language import columns, say
 from netwright.measures.anatomy import Anatomy, anatomy
-from netwright.measures.boxes import Box, Plan, boxes_of, folded
-from netwright.measures.passes import Shape
-from netwright.measures.tables import by
+from netwright.measures.anatomy.passes import Shape
+from netwright.measures.anatomy.tables import by
+from netwright.measures.drawing.boxes import Box, Plan, boxes_of, folded
 
 LINE, LETTER, GAP, ROOM, MARGIN, TOP = 17, 7.2, 26, 44, 24, 64
 """Pixels: height of a line, width of a letter; between boxes of a row, between rows; around the picture, above it."""

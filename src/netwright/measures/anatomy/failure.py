@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from netwright.errors import UsageError
 from netwright.language import say
-from netwright.measures.counting import facts, kind_of, sides_of, sizes
-from netwright.measures.layer import Layer, rows_of, titles
-from netwright.measures.operations import word_of
-from netwright.measures.passes import FAILURES, Shape, infer, shadows
-from netwright.measures.tables import aligned, by
-from netwright.measures.watch import Watch, first, tensors
+from netwright.measures.anatomy.counting import facts, kind_of, sides_of, sizes
+from netwright.measures.anatomy.layer import Layer, rows_of, titles
+from netwright.measures.anatomy.operations import word_of
+from netwright.measures.anatomy.passes import FAILURES, Shape, infer, shadows
+from netwright.measures.anatomy.tables import aligned, by
+from netwright.measures.anatomy.watch import Watch, first, tensors
 
 SHOWN = 6
 """How many of the layers before the failing one a message shows."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from netwright.measures.layer import Layer
-from netwright.measures.tables import by
+from netwright.measures.anatomy.layer import Layer
+from netwright.measures.anatomy.tables import by
 
 FOLLOWERS = frozenset([
     "batchnorm", "layernorm", "groupnorm", "instancenorm", "rmsnorm", "lrn", "relu", "relu6", "leaky_relu", "prelu",

@@ -8,8 +8,8 @@ from typing import Any
 
 from netwright.language import say
 from netwright.measures.anatomy import Anatomy
-from netwright.measures.layer import Layer
-from netwright.measures.tables import aligned, by
+from netwright.measures.anatomy.layer import Layer
+from netwright.measures.anatomy.tables import aligned, by
 
 TOTALS = ("parameters", "trainable", "macs", "training_macs", "neurons", "connections")
 MEMORY = ("training", "inference")

@@ -23,12 +23,12 @@ from torch.nn.parameter import is_lazy
 
 from netwright.errors import UsageError
 from netwright.language import say
-from netwright.measures.counting import facts
-from netwright.measures.failure import refusal
-from netwright.measures.layer import Layer, Seen, rows_of, titles
-from netwright.measures.passes import FAILURES, Shape, infer, number_type, rehearse
-from netwright.measures.tables import aligned, by, bytes_of
-from netwright.measures.watch import Watch, first
+from netwright.measures.anatomy.counting import facts
+from netwright.measures.anatomy.failure import refusal
+from netwright.measures.anatomy.layer import Layer, Seen, rows_of, titles
+from netwright.measures.anatomy.passes import FAILURES, Shape, infer, number_type, rehearse
+from netwright.measures.anatomy.tables import aligned, by, bytes_of
+from netwright.measures.anatomy.watch import Watch, first
 from netwright.networks.shapes import shape_of
 
 

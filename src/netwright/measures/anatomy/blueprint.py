@@ -10,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from netwright.errors import NetwrightError, UsageError
 from netwright.language import say
 from netwright.measures.anatomy import observed
-from netwright.measures.failure import LARGEST, WrongSize
-from netwright.measures.passes import FAILURES
-from netwright.measures.shortcuts import shortcut
-from netwright.measures.tables import by
-from netwright.measures.watch import name_of
+from netwright.measures.anatomy.failure import LARGEST, WrongSize
+from netwright.measures.anatomy.passes import FAILURES
+from netwright.measures.anatomy.shortcuts import shortcut
+from netwright.measures.anatomy.tables import by
+from netwright.measures.anatomy.watch import name_of
 from netwright.networks.shapes import shape_of
 
 Ends = Mapping[str, Any]

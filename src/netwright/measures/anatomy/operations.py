@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from netwright.measures.counting import sizes
+from netwright.measures.anatomy.counting import sizes
 
 WORDS = {
     "add": "sum", "sum": "sum_over", "sub": "difference", "mul": "product", "div": "quotient", "cat": "concat",

@@ -7,10 +7,10 @@ from typing import Any
 from torch import nn
 
 from netwright.language import say
-from netwright.measures.counting import kind_of
-from netwright.measures.passes import Training
-from netwright.measures.tables import by, bytes_of
-from netwright.measures.watch import Watch
+from netwright.measures.anatomy.counting import kind_of
+from netwright.measures.anatomy.passes import Training
+from netwright.measures.anatomy.tables import by, bytes_of
+from netwright.measures.anatomy.watch import Watch
 
 Seen = dict[str, list[int | float]]
 
