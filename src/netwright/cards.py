@@ -9,8 +9,8 @@ from netwright.errors import UsageError, hint
 from netwright.language import columns, padded, say, translated
 from netwright.recipe import schema
 
-FIGURES = {"year": "year", "params": "params", "macs": "macs", "error": "error"}
-"""What networks can be listed by, and the fact that holds it."""
+FIGURES = ("year", "params", "macs", "error")
+"""The facts that networks can be listed by."""
 STAGES = (
     "beginnings", "deeper and wider", "new structure", "combination", "self-learned", "practical", "dense prediction",
 )  # fmt: skip
@@ -103,15 +103,13 @@ def listing(name: str | None, by: str = "") -> Listing:
     if found != [NETWORKS]:
         raise UsageError(say("--by {by} orders networks: netwright list networks --by {by}", by=by))
     figured = [{**row, **figures(part)} for row, part in zip(rows, parts, strict=True)]
-    on = "error_on" if by == "error" else "name"
-    figured.sort(key=lambda row: (row[by] is None, _data(row[on]) if by == "error" else "", row[by] or 0))
+    figured.sort(key=lambda row: (row[by] is None, _data(row["error_on"]) if by == "error" else "", row[by] or 0))
     return Listing(figured)
 
 
 def figures(part: Part) -> dict[str, Any]:
     """A network's figures from its paper and this catalogue; None where it has none."""
-    known = ("year", "params", "macs", "error", "error_on")
-    return {key: part.facts.get(key) for key in known}
+    return {key: part.facts.get(key) for key in (*FIGURES, "error_on")}
 
 
 def _data(error_on: str | None) -> str:

@@ -16,7 +16,7 @@ from netwright.data.dataset import Dataset
 from netwright.data.read import read
 from netwright.errors import RunError, UsageError
 from netwright.language import say
-from netwright.measures.anatomy import anatomy
+from netwright.measures.anatomy import Anatomy, anatomy
 from netwright.recipe import MODULE, Recipe
 from netwright.report.summary import summarise
 from netwright.run import Run, read_again, write_report
@@ -83,18 +83,19 @@ def train(
     folder = RunFolder.create(out, dataset.name, recipe.table("network")["name"])
     progress = Progress(quiet)
     with folder.writing():
-        _finish(_new_job(folder, dataset, recipe, model, where, progress), None, started)
+        _finish(_new_job(folder, dataset, recipe, model, sizes, where, progress), None, started)
     return Run(folder, module, dataset)
 
 
 def _new_job(
-    folder: RunFolder, dataset: Dataset, recipe: Recipe, model: nn.Module, where: Launch, progress: Progress
-) -> Job:
+    folder: RunFolder, dataset: Dataset, recipe: Recipe, model: nn.Module, sizes: Anatomy, where: Launch,
+    progress: Progress,
+) -> Job:  # fmt: skip
     """Write the records that stand before the first step, run.json last: a folder without it starts again."""
     run_id = uuid.uuid4().hex
     replace_bytes(folder.path / "recipe.toml", recipe.text().encode())
     folder.write("data.json", dataset.record())
-    folder.write("anatomy.json", anatomy(model, dataset.inputs, recipe.table("network")["name"]).to_json())
+    folder.write("anatomy.json", sizes.to_json())
     facts: dict[str, Any] = {
         "id": run_id,
         "state": "running",
@@ -199,7 +200,8 @@ def _again(folder: RunFolder, data: Any, network: nn.Module | None, progress: Pr
     path = table.pop("path")
     dataset = data if isinstance(data, Dataset) else read(path if data is None else data, **table)
     model = check_model(recipe, network if network is not None else build(recipe, dataset.inputs, dataset.outputs))
-    _finish(_new_job(folder, dataset, recipe, model, launch(recipe.table("training")), progress), None, started)
+    sizes, where = anatomy(model, dataset.inputs, recipe.table("network")["name"]), launch(recipe.table("training"))
+    _finish(_new_job(folder, dataset, recipe, model, sizes, where, progress), None, started)
     return Run(folder, network, dataset)
 
 

@@ -35,10 +35,17 @@ def anatomy(
 
         first, second = (api.anatomy(name, **at, **settings) for name, at in zip(names, shapes, strict=True))
         return answer(side_by_side(first, second))
-    chosen = api.worked_step if step else api.graph if graph else api.anatomy
-    answer(chosen(names[0], **shapes[0], **settings))
-    if svg:
-        drawn(svg, api.diagram(names[0], **shapes[0], **settings))
+    other = api.worked_step if step else api.graph if graph else None
+    if other:
+        answer(other(names[0], **shapes[0], **settings))
+    if svg or not other:
+        found = api.anatomy(names[0], **shapes[0], **settings)
+        if not other:
+            answer(found)
+        if svg:
+            from netwright.measures.drawing import drawn
+
+            written(svg, drawn(found))
 
 
 @app.command("list")
@@ -67,7 +74,7 @@ def show(
     drawing = plotted(card, svg, beside) if svg or beside else ""
     answer(card, card_text(card))
     if drawing:
-        drawn(svg, drawing)
+        written(svg, drawing)
 
 
 @app.command("convert-weights")
@@ -92,7 +99,7 @@ def plotted(card: Any, svg: str, beside: str) -> str:
     return activation_plot(card["name"], beside)
 
 
-def drawn(file: str, picture: str) -> None:
+def written(file: str, picture: str) -> None:
     """Write a drawing to the file asked for, and say so."""
     try:
         replace_bytes(Path(file), picture.encode())

@@ -12,7 +12,7 @@ from netwright.data.batches import Batch
 from netwright.errors import DataError
 from netwright.language import say
 from netwright.randomness import permutation
-from netwright.training.objective import Draw, Loss, Objective, Terms
+from netwright.training.objective import Draw, Loss, Objective, Terms, supervised
 
 MOST_COPIES = 10
 """Whole-number weights become copies while they add up to at most so many times the rows."""
@@ -115,8 +115,10 @@ def weighted(loss: Loss) -> Objective:
     batch it falls into. For weights of mean 1 in a full batch the two are the same.
     """
 
+    single = supervised(loss)
+
     def objective(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
-        values = loss(model(batch.inputs), batch.targets)
+        values = single(model, batch, draw).minimised
         return Terms(values if batch.weights is None else values * batch.weights)
 
     return objective

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Annotated, Any, Literal, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from netwright.catalogue import Range
 from netwright.networks.shapes import Ends, Shape, maps
 from netwright.parts.activations import activation as fresh_activation
 from netwright.parts.norms import norm as fresh_norm
+from netwright.parts.pooling import padded_pool
 from netwright.parts.windows import same_sides
 
 Width = Annotated[float, Range(0.01, 64)]
@@ -68,6 +68,25 @@ class Choices:
         return nn.Identity() if self.norm == NONE else fresh_norm(self.norm, (channels, 1, 1), "network.norm")
 
 
+class ConvNorm(nn.Module):
+    """Convolution, norm and activation; `channels` leave it. `same` pads so that stride 1 keeps the size."""
+
+    def __init__(
+        self, entering: int, leaving: float, kernel: int | tuple[int, int], look: Choices, stride: int = 1, *,
+        same: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+        self.channels = look.channels(leaving)
+        padding = (high // 2, wide // 2) if same else 0
+        self.conv = nn.Conv2d(entering, self.channels, (high, wide), stride, padding, bias=look.bias)
+        self.bn, self.act = look.normed(self.channels), look.act()
+
+    def forward(self, x: Maps) -> Float[Tensor, "batch out high wide"]:
+        out: Tensor = self.act(self.bn(self.conv(x)))
+        return out
+
+
 class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's `same` padding: ceil(n / stride) places, the odd pixel at the bottom or right."""
 
@@ -100,13 +119,8 @@ class SamePool(nn.Module):
     def forward(self, x: Maps) -> Float[Tensor, "batch channels high wide"]:
         places = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
         down, across = (same_sides(*axis) for axis in places)
-        border = (*across, *down)
-        if self.kind == "max":
-            return F.max_pool2d(F.pad(x, border, value=float("-inf")), self.kernel_size, self.stride)
-        sums = F.avg_pool2d(F.pad(x, border), self.kernel_size, self.stride)
-        if self.count_pad:
-            return sums
-        return sums / F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), border), self.kernel_size, self.stride)
+        kind = "avg_counted" if self.kind == "avg" and self.count_pad else self.kind
+        return padded_pool(x, kind, self.kernel_size, self.stride, (down, across))
 
     def counted(self, shape: tuple[int, ...], output: tuple[int, ...]) -> dict[str, Any]:
         """Numbers for the anatomy: each unit reads its window."""
@@ -139,6 +153,6 @@ def small(stem: Stem, shape: Shape, below: int) -> bool:
 
 
 __all__ = [
-    "NONE", "Choices", "Ends", "GlobalMean", "Maps", "SameConv2d", "SamePool", "Scores", "Shape", "Share", "Stem",
-    "Width", "dropped", "maps", "same_conv", "small",
+    "NONE", "Choices", "ConvNorm", "Ends", "GlobalMean", "Maps", "SameConv2d", "SamePool", "Scores", "Shape", "Share",
+    "Stem", "Width", "dropped", "maps", "same_conv", "small",
 ]  # fmt: skip

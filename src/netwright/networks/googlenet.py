@@ -16,6 +16,7 @@ from netwright.language import say
 from netwright.networks.alexnet import neighbours
 from netwright.networks.blocks import (
     Choices,
+    ConvNorm,
     Ends,
     GlobalMean,
     Maps,
@@ -28,7 +29,7 @@ from netwright.networks.blocks import (
     maps,
     small,
 )  # fmt: skip
-from netwright.networks.inception_v3 import Rescaled
+from netwright.networks.inception_v3 import rescaled
 from netwright.networks.shapes import units
 from netwright.parts.initializers import initialise
 
@@ -171,13 +172,10 @@ def googlenet_bn(
     """
     look, little = Choices(width, activation, norm), _little("googlenet_bn", inputs, stem, 4, 15)
     shape = maps("googlenet_bn", inputs, 1, "")
-    if transform_input and shape[0] != 3:
-        text = say("network {name!r}: transform_input = true wants 3 channels; {count} came.",
-                   name="googlenet_bn", count=shape[0])  # fmt: skip
-        raise UsageError(text)
+    rescale = rescaled("googlenet_bn", shape, transform_input)
     form = Form(wide=3, last=2, lrn=False, adaptive=True)
     net = GoogLeNet(shape, units(outputs), look, form, little=little, dropout=dropout, heads=(aux, aux_dropout))
-    net.rescale = Rescaled() if transform_input else nn.Identity()
+    net.rescale = rescale
     initialise(net, init, activation)
     return net
 
@@ -206,10 +204,10 @@ class GoogLeNet(nn.Module):
         c64, c192 = look.channels(64), look.channels(192)
         kernel, stride = (3, 1) if little else (7, 2)
         self.rescale: nn.Module = nn.Identity()
-        self.conv1 = Unit(shape[0], c64, kernel, look, stride)
+        self.conv1 = ConvNorm(shape[0], 64, kernel, look, stride)
         self.maxpool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.lrn1 = neighbours(c64, form.lrn)
-        self.conv2, self.conv3 = Unit(c64, c64, 1, look), Unit(c64, c192, 3, look)
+        self.conv2, self.conv3 = ConvNorm(c64, 64, 1, look), ConvNorm(c64, 192, 3, look)
         self.lrn2 = neighbours(c192, form.lrn)
         self.maxpool2 = nn.Identity() if little else nn.MaxPool2d(3, 2, ceil_mode=True)
         self.inception3a = Module("3a", c192, look, form)
@@ -246,30 +244,19 @@ class GoogLeNet(nn.Module):
         return out
 
 
-class Unit(nn.Module):
-    """Convolution, norm, activation; the padding keeps the size at stride 1."""
-
-    def __init__(self, entering: int, leaving: int, kernel: int, look: Choices, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(entering, leaving, kernel, stride, kernel // 2, bias=look.bias)
-        self.bn, self.act = look.normed(leaving), look.act()
-
-    def forward(self, x: Maps) -> Float[Tensor, "batch out high wide"]:
-        out: Tensor = self.act(self.bn(self.conv(x)))
-        return out
-
-
 class Module(nn.Module):
     """Four views of the same maps side by side: 1x1, 3x3 and 5x5 (each behind a narrow 1x1), and a pooling with 1x1."""
 
     def __init__(self, name: str, entering: int, look: Choices, form: Form) -> None:
         super().__init__()
-        one, reduced, three, narrow, five, pooled = (look.channels(wide) for wide in MODULES[name])
-        self.branch1 = Unit(entering, one, 1, look)
-        self.branch2 = nn.Sequential(Unit(entering, reduced, 1, look), Unit(reduced, three, 3, look))
-        self.branch3 = nn.Sequential(Unit(entering, narrow, 1, look), Unit(narrow, five, form.wide, look))
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1, ceil_mode=True), Unit(entering, pooled, 1, look))
-        self.leaving = one + three + five + pooled
+        one, reduced, three, narrow, five, pooled = MODULES[name]
+        self.branch1 = ConvNorm(entering, one, 1, look)
+        behind = ConvNorm(entering, reduced, 1, look)
+        self.branch2 = nn.Sequential(behind, ConvNorm(behind.channels, three, 3, look))
+        behind = ConvNorm(entering, narrow, 1, look)
+        self.branch3 = nn.Sequential(behind, ConvNorm(behind.channels, five, form.wide, look))
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1, ceil_mode=True), ConvNorm(entering, pooled, 1, look))
+        self.leaving = sum(map(look.channels, (one, three, five, pooled)))
 
     def forward(self, x: Maps) -> Float[Tensor, "batch out high wide"]:
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
@@ -287,7 +274,7 @@ class Head(nn.Module):
         high, wide = (4, 4) if form.adaptive else ((n - 5) // 3 + 1 for n in sides)
         self.pool = nn.AdaptiveAvgPool2d((4, 4)) if form.adaptive else nn.AvgPool2d(5, 3)
         c128, hidden = look.channels(128), look.channels(1024)
-        self.conv = Unit(entering, c128, 1, look)
+        self.conv = ConvNorm(entering, 128, 1, look)
         self.flatten = nn.Flatten()
         self.fc1, self.act, self.dropout = nn.Linear(c128 * high * wide, hidden), look.act(), dropped(dropout)
         self.fc2 = nn.Linear(hidden, count)

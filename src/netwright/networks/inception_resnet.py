@@ -14,8 +14,20 @@ from torch import Tensor, nn
 
 from netwright.catalogue import NETWORKS, variant
 from netwright.language import say
-from netwright.networks.blocks import Choices, Ends, GlobalMean, Maps, Share, Stem, Width, dropped, maps, small
-from netwright.networks.inception_v3 import LEAST, ConvNorm
+from netwright.networks.blocks import (
+    Choices,
+    ConvNorm,
+    Ends,
+    GlobalMean,
+    Maps,
+    Share,
+    Stem,
+    Width,
+    dropped,
+    maps,
+    small,
+)
+from netwright.networks.inception_v3 import LEAST
 from netwright.networks.inception_v4 import Branches, Kernel, averaged, convs, reduction_a, stem_v4
 from netwright.networks.shapes import units
 from netwright.parts.initializers import initialise

@@ -14,6 +14,7 @@ from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.blocks import (
     Choices,
+    ConvNorm,
     Ends,
     GlobalMean,
     Maps,
@@ -91,12 +92,9 @@ def inception_v3(
     little = small(stem, shape, LEAST)
     if not little:
         maps("inception_v3", inputs, LEAST, say("its full stem and two reductions leave nothing below that"))
-    if transform_input and shape[0] != 3:
-        raise UsageError(
-            say("network 'inception_v3': transform_input = true wants 3 channels; {count} came.", count=shape[0])
-        )
+    rescale = rescaled("inception_v3", shape, transform_input)
     look = Choices(width, activation, norm)
-    net = InceptionV3(shape, units(outputs), look, little=little, dropout=dropout, aux=aux, rescale=transform_input)
+    net = InceptionV3(shape, units(outputs), look, rescale, little=little, dropout=dropout, aux=aux)
     initialise(net, init, activation)
     return net
 
@@ -107,10 +105,10 @@ class InceptionV3(nn.Module):
     auxiliary_weight = 0.4
 
     def __init__(
-        self, shape: Shape, count: int, look: Choices, *, little: bool, dropout: float, aux: bool, rescale: bool
+        self, shape: Shape, count: int, look: Choices, rescale: nn.Module, *, little: bool, dropout: float, aux: bool
     ) -> None:
         super().__init__()
-        self.rescale = Rescaled() if rescale else nn.Identity()
+        self.rescale = rescale
         self.Conv2d_1a_3x3 = ConvNorm(shape[0], 32, 3, look, 1 if little else 2, same=little)
         self.Conv2d_2a_3x3 = ConvNorm(self.Conv2d_1a_3x3.channels, 32, 3, look, same=little)
         self.Conv2d_2b_3x3 = ConvNorm(self.Conv2d_2a_3x3.channels, 64, 3, look)
@@ -156,23 +154,13 @@ def middle(shape: Shape, little: bool) -> tuple[int, int]:
     return high, wide
 
 
-class ConvNorm(nn.Module):
-    """Convolution, norm and activation; `channels` leave it. `same` pads so that stride 1 keeps the size."""
-
-    def __init__(
-        self, entering: int, leaving: float, kernel: int | tuple[int, int], look: Choices, stride: int = 1, *,
-        same: bool = True,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
-        self.channels = look.channels(leaving)
-        padding = (high // 2, wide // 2) if same else 0
-        self.conv = nn.Conv2d(entering, self.channels, (high, wide), stride, padding, bias=look.bias)
-        self.bn, self.act = look.normed(self.channels), look.act()
-
-    def forward(self, x: Maps) -> Float[Tensor, "batch out high wide"]:
-        out: Tensor = self.act(self.bn(self.conv(x)))
-        return out
+def rescaled(network: str, shape: Shape, wanted: bool) -> nn.Module:
+    """What `transform_input` puts in front of a network; it wants 3 channels, UsageError otherwise."""
+    if wanted and shape[0] != 3:
+        text = say("network {name!r}: transform_input = true wants 3 channels; {count} came.",
+                   name=network, count=shape[0])  # fmt: skip
+        raise UsageError(text)
+    return Rescaled() if wanted else nn.Identity()
 
 
 class Rescaled(nn.Module):

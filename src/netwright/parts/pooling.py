@@ -148,17 +148,24 @@ class PaddedPool(nn.Module):
         super().__init__()
         self.kind, self.kernel_size, self.stride, self.ceil_mode = kind, kernel, stride, ceil
         self.sides = sides
-        self.borders = (*sides[1], *sides[0])
 
     def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels high wide"]:
-        if self.kind == "max":
-            padded = F.pad(maps, self.borders, value=float("-inf"))
-            return F.max_pool2d(padded, self.kernel_size, self.stride, ceil_mode=self.ceil_mode)
-        sums = F.avg_pool2d(F.pad(maps, self.borders), self.kernel_size, self.stride, ceil_mode=self.ceil_mode)
-        if self.kind == "avg_counted":
-            return sums
-        real = F.pad(torch.ones_like(maps[:1, :1]), self.borders)
-        return sums / F.avg_pool2d(real, self.kernel_size, self.stride, ceil_mode=self.ceil_mode)
+        return padded_pool(maps, self.kind, self.kernel_size, self.stride, self.sides, self.ceil_mode)
+
+
+def padded_pool(
+    maps: Float[Tensor, "batch channels height width"], kind: str, kernel: Pair, stride: Pair, sides: Sides,
+    ceil: bool = False,
+) -> Float[Tensor, "batch channels high wide"]:  # fmt: skip
+    """`max`, `avg` or `avg_counted` (padding enters the mean) over windows of maps with that padding."""
+    borders = (*sides[1], *sides[0])
+    if kind == "max":
+        return F.max_pool2d(F.pad(maps, borders, value=float("-inf")), kernel, stride, ceil_mode=ceil)
+    sums = F.avg_pool2d(F.pad(maps, borders), kernel, stride, ceil_mode=ceil)
+    if kind == "avg_counted":
+        return sums
+    real = F.pad(torch.ones_like(maps[:1, :1]), borders)
+    return sums / F.avg_pool2d(real, kernel, stride, ceil_mode=ceil)
 
 
 def _maps(name: str, shape: Shape) -> None:

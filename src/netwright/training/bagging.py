@@ -76,8 +76,7 @@ def bagged(loss: Callable[[Tensor, Tensor], Tensor], counts: Int[Tensor, "member
 
     def objective(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
         assert isinstance(model, Bagged)
-        found = [single(member, batch, draw) for member in model.members]
-        values = torch.stack([t.per_example if t.heads is None else t.per_example + t.heads for t in found])
+        values = torch.stack([single(member, batch, draw).minimised for member in model.members])
         copies = counts[:, torch.from_numpy(batch.examples).to(counts.device)].to(values)
         if batch.weights is None:
             losses = (values * copies).mean(1)

@@ -43,6 +43,11 @@ class Terms:
     heads: Float[Tensor, "batch"] | None = None
     """What auxiliary heads add for each example while training; it is minimised but not recorded as the loss."""
 
+    @property
+    def minimised(self) -> Float[Tensor, "batch"]:
+        """One value an example, auxiliary heads included."""
+        return self.per_example if self.heads is None else self.per_example + self.heads
+
     @cached_property
     def loss(self) -> Tensor:
         """What is minimised: the weighted mean over the batch, sum(w * l) / sum(w); of members the sum of theirs."""
