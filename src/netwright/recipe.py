@@ -43,6 +43,7 @@ class DataSettings:
     batch_size: Annotated[int | Literal["auto", "all"], Range(1, 10**9)] = "auto"
     augment: str = ""
     test_crops: Literal[1, 10] = 1
+    test_views: Literal["one", "flip", "flip_shift"] = "one"
     normalize: Literal["auto", "standard", "unit", "none"] = "auto"
     limit: Annotated[int, Range(0)] = 0
     drop_duplicates: bool = False
@@ -66,6 +67,10 @@ class TrainingSettings:
     freeze: str | list[str] = ""
     device: str = "auto"
     threads: Annotated[int | Auto, Range(1, 4096)] = "auto"
+    layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    compile: bool | Auto = "auto"
+    allocator: Literal["auto", "default", "keep"] = "auto"
+    non_finite: Literal["stop", "skip"] = "stop"
     folds: Annotated[int, Range(0, 1000)] = 0
     members: Annotated[int, Range(0, 1000)] = 0
     log_steps: Annotated[int | Auto, Range(1, 10**9)] = "auto"

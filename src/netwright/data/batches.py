@@ -1,7 +1,9 @@
 """Batches of a split in an order that is a pure function of (seed, epoch); small data lies in one tensor."""
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -46,9 +48,18 @@ class Batch:
     """Positions in the data set's source, so that a person can be told which examples these are."""
     epoch: int
     mixture: Mixture | None = None
+    whole: np.ndarray | None = None
+    """The examples of all ranks, where this is one rank's part of a batch."""
+    spare: int = 0
+    """So many examples at the end count in another rank's part: they weigh nothing here."""
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def consumed(self) -> int:
+        """The examples that all ranks take together."""
+        return len(self.examples) if self.whole is None else len(self.whole)
 
 
 class Inputs:
@@ -76,6 +87,53 @@ class Inputs:
         return found.contiguous(memory_format=self.layout) if found.dim() == 4 else found
 
 
+def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
+    """The same batches in the same order, `count` of them made ahead of need by one thread in the background."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        waiting = deque(pool.submit(next, batches, None) for _ in range(count))
+        try:
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(next, batches, None))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of every batch one rank of several takes; `least` examples at least, of which some may weigh nothing.
+
+    Formula: of n examples rank r of R takes those from n r / R up to n (r + 1) / R, rounded down.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    least: int = 1
+
+    def of(self, places: np.ndarray) -> tuple[np.ndarray, int]:
+        """This rank's places of a batch, and how many at their end count elsewhere."""
+        if self.ranks == 1:
+            return places, 0
+        low, high = (len(places) * number // self.ranks for number in (self.rank, self.rank + 1))
+        spare = max(0, self.least - (high - low))
+        others = np.concatenate([places[high:], places[:low]])
+        return np.concatenate([places[low:high], np.resize(others, spare) if spare else others[:0]]), spare
+
+
+def _spared(batch: Batch, whole: np.ndarray, spare: int) -> Batch:
+    """A part of a batch, in which the last `spare` examples weigh nothing."""
+    if not spare:
+        return replace(batch, whole=whole)
+    counts = torch.ones(len(batch), device=batch.targets.device)
+    counts[-spare:] = 0
+    weights = counts if batch.weights is None else batch.weights * counts
+    mixture = batch.mixture
+    if mixture is not None:
+        mixture = replace(mixture, weights=counts if mixture.weights is None else mixture.weights * counts)
+    return replace(batch, weights=weights, mixture=mixture, whole=whole, spare=spare)
+
+
 class Batches:
     """All batches of a training split, epoch by epoch.
 
@@ -92,7 +150,10 @@ class Batches:
         weights: Tensor | None = None,
         augment: Augment | None = None,
         channels_last: bool = False,
+        prefetch: bool = False,
+        part: Part | None = None,
     ) -> None:
+        self.prefetch, self.part = prefetch, part or Part()
         self.positions = dataset.splits["train"]
         self.inputs = Inputs(dataset, "train", device, channels_last, whole=augment is not None)
         self.targets = dataset.target_tensor("train").to(device)
@@ -116,18 +177,24 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the `start`-th example on (where a checkpoint stopped)."""
+        made = self._made(epoch, start)
+        return ahead(made) if self.prefetch else made
+
+    def _made(self, epoch: int, start: int) -> Iterator[Batch]:
         order = permutation(len(self), self.seed, "order", epoch)
         edges = self._edges()
         for low, high in pairwise(edges):
             if low < start:
                 continue
-            places = order[low:high]
+            whole = order[low:high]
+            places, spare = self.part.of(whole)
             index = torch.from_numpy(places).to(self.device)
             inputs, examples, mixture = self.inputs.take(places), self.positions[places], None
             if self.augment is not None:
                 inputs, mixture = self._augmented(self.augment, inputs, examples, epoch)
             weights = self.weights.index_select(0, index) if self.weights is not None else None
-            yield Batch(inputs, self.targets.index_select(0, index), weights, examples, epoch, mixture)
+            batch = Batch(inputs, self.targets.index_select(0, index), weights, examples, epoch, mixture)
+            yield batch if self.part.ranks == 1 else _spared(batch, self.positions[whole], spare)
 
     def _augmented(
         self, augment: Augment, inputs: Tensor, examples: np.ndarray, epoch: int

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from netwright.catalogue import LOSSES
 from netwright.data.batches import Inputs
 from netwright.data.dataset import Dataset
 from netwright.data.targets import NumberTargets, Targets
-from netwright.parts.augmentations import ten_crop
+from netwright.parts.augmentations import ONE, Views
+from netwright.training.number_type import keep_outputs_exact, number_type
 from netwright.training.objective import on_outputs
-from netwright.training.state import AUTOCAST
+from netwright.training.ranks import Ranks
 
 CHUNK = 512
 
@@ -42,7 +43,7 @@ def combined(outputs: Tensor, link: str, used: Tensor | None = None) -> Tensor:
 
     Formula: softmax: log of the mean probability; sigmoid: log(p / (1 - p)) of the mean probability p; else the mean.
 
-    `used` (answers, examples), true or false: which answers count for which example (at least one each).
+    `used` (answers, examples): which answers count for which example (at least one each), or how much they count.
     """
     mask = torch.ones(outputs.shape[:2], device=outputs.device) if used is None else used.to(outputs)
     share = (mask / mask.sum(0))[:, :, None]
@@ -54,8 +55,8 @@ def combined(outputs: Tensor, link: str, used: Tensor | None = None) -> Tensor:
     return (outputs * share).sum(0)
 
 
-def _chunk(ten: int) -> int:
-    return CHUNK // 10 if ten else CHUNK
+def _chunk(views: Views) -> int:
+    return CHUNK // len(views.shares)
 
 
 @dataclass
@@ -68,34 +69,44 @@ class Forward:
     loss_settings: dict[str, object]
     device: torch.device
     precision: str = "float32"
+    layout: str = "auto"
+    ranks: Ranks = field(default_factory=Ranks)
+    """The ranks that run over a split together, each over its part; all get the outputs of the whole."""
 
-    def outputs(self, inputs: Tensor, ten: int = 0) -> Tensor:
-        """Float32 network outputs (N, units) for encoded inputs; `ten`: the mean over ten crops of that size."""
-        layout = torch.channels_last if inputs.dim() == 4 and channels_last(self.model) else torch.contiguous_format
+    def __post_init__(self) -> None:
+        if self.precision != "float32":
+            keep_outputs_exact(self.model)
+        self.channels_last = self.layout != "contiguous" and channels_last(self.model)
+
+    def outputs(self, inputs: Tensor, views: Views = ONE) -> Tensor:
+        """Float32 network outputs (N, units) for encoded inputs; of several `views` their mean (see `combined`)."""
+        layout = torch.channels_last if inputs.dim() == 4 and self.channels_last else torch.contiguous_format
         found = []
         with evaluating(self.model):
-            for part in inputs.split(_chunk(ten)):
-                found.append(self._run(part.to(self.device).contiguous(memory_format=layout), ten))
+            for part in inputs.split(_chunk(views)):
+                found.append(self._run(part.to(self.device).contiguous(memory_format=layout), views))
         return torch.cat(found) if found else torch.empty(0, 1)
 
     def split_outputs(self, dataset: Dataset, split: str) -> Tensor:
         """Float32 network outputs for a whole split, in its order; never more than a chunk is encoded at a time."""
-        ten = getattr(dataset.encoder, "ten", 0)
-        inputs = Inputs(dataset, split, self.device, channels_last(self.model), whole=ten > 0)
-        places = np.arange(len(dataset.splits[split]))
+        views = getattr(dataset.encoder, "views", ONE)
+        inputs = Inputs(dataset, split, self.device, self.channels_last, whole=views.whole)
+        count = len(dataset.splits[split])
+        own = self.ranks.rows(count)
+        places = np.arange(own.start, own.stop)
         found = []
         with evaluating(self.model):
-            for first in range(0, len(places), _chunk(ten)):
-                found.append(self._run(inputs.take(places[first : first + _chunk(ten)]), ten))
-        return torch.cat(found) if found else torch.empty(0, 1)
+            for first in range(0, len(places), _chunk(views)):
+                found.append(self._run(inputs.take(places[first : first + _chunk(views)]), views))
+        return self.ranks.together(torch.cat(found), count) if found else torch.empty(0, 1)
 
-    def _run(self, inputs: Tensor, ten: int = 0) -> Tensor:
-        if ten:
-            crops = ten_crop(inputs, ten)
-            return combined(self._run(crops.flatten(0, 1)).unflatten(0, crops.shape[:2]).transpose(0, 1), self.link)
-        if self.precision == "float32":
-            return self.model(inputs).float()
-        with torch.autocast(self.device.type, AUTOCAST[self.precision]):
+    def _run(self, inputs: Tensor, views: Views = ONE) -> Tensor:
+        if views.name != ONE.name:
+            looks = views(inputs)
+            answers = self._run(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]).transpose(0, 1)
+            shares = torch.tensor(views.shares, device=answers.device)
+            return combined(answers, self.link, shares[:, None].expand(answers.shape[:2]))
+        with number_type(self.device, self.precision):
             return self.model(inputs).float()
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.catalogue import LOSSES, OPTIMIZERS
-from netwright.data.batches import Batches
+from netwright.data.batches import Batches, Part
 from netwright.data.dataset import Dataset
 from netwright.errors import RunError, UsageError
 from netwright.language import say
@@ -27,6 +27,8 @@ from netwright.training.penalties import Penalties
 from netwright.training.plan import head, settings
 from netwright.training.progress import Progress
 from netwright.training.published import frozen, with_weights
+from netwright.training.ranks import Ranks
+from netwright.training.spread import least, spread
 from netwright.training.state import State
 from netwright.training.stopping import Condition
 
@@ -46,6 +48,9 @@ class Job:
     weights: Tensor | None = None
     """One weight a training example, beside the class weights."""
     probes: Sequence[Probe] = ()
+    ranks: Ranks = field(default_factory=Ranks)
+    spent: float = 0.0
+    """Seconds already used for this training: choosing how to take a step."""
 
     @property
     def training(self) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def until(training: dict[str, Any], dataset: Dataset) -> Condition | None:
 def new_state(job: Job) -> State:
     """The state before the first step."""
     model = job.model.to(job.launch.device)
-    if channels_last(model):
+    if job.launch.layout != "contiguous" and channels_last(model):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     resting = frozen(model, job.recipe)
     loss, chosen = job.recipe.table("loss")["name"], settings(job.recipe, "loss")
@@ -126,6 +131,7 @@ def new_state(job: Job) -> State:
     history: list[float] = []
     schedule = job.recipe.table("schedule")["name"]
     factor = None if schedule == "constant" else scheduled(schedule, settings(job.recipe, "schedule"), history)
+    known = job.recipe.table("network")["name"] != MODULE
     penalties = Penalties(job.training.get("l1", 0.0), job.training.get("l2", 0.0))  # older runs lack them
     if hasattr(model, "update") and any(penalties):
         raise UsageError(say("training.l1 and l2 change a gradient; this network has an update rule of its own"))
@@ -133,7 +139,8 @@ def new_state(job: Job) -> State:
         model=model, optimizers=optimizers, objective=objective, seed=job.recipe.seed, device=job.launch.device,
         total_steps=0, schedule=factor, clip_norm=job.training["clip_norm"], precision=job.launch.precision,
         clip_value=job.training.get("clip_value", 0.0), penalties=penalties, history=history,
-        resting=resting,
+        ranks=job.ranks, resting=resting, skips=job.training.get("non_finite") == "skip",
+        run=spread(job.ranks, torch.compile(model) if job.launch.compile else model, job.launch.device, known),  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -157,7 +164,8 @@ def new_batches(job: Job) -> Batches:
     return Batches(
         job.dataset, size=data["batch_size"], seed=job.recipe.seed, device=job.launch.device,
         weights=_weights(job), augment=_augment(job.recipe, job.dataset),
-        channels_last=channels_last(job.model),
+        channels_last=job.launch.layout != "contiguous" and channels_last(job.model), prefetch=job.launch.prefetch,
+        part=Part(job.ranks.number, job.ranks.count, least(job.model)),
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ import torch
 
 from netwright.errors import MissingError, UsageError
 from netwright.language import say
+from netwright.training.allocator import keep
+from netwright.training.ranks import here
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,26 @@ class Launch:
     threads: int
     precision: str
     why: str
+    layout: str = "channels_last"
+    """How pictures lie in memory for networks with 2-D convolutions; others have no choice."""
+    compile: bool = False
+    allocator: str = "default"
+    """`keep`: freed memory stays with the process. Equal bits either way."""
+    prefetch: bool = False
+    """Whether batches are made ahead of need by a thread of their own. Equal bits either way."""
 
     def impose(self) -> None:
-        """Set the thread count: equal bits need equal threads."""
+        """Set the thread count, for equal bits need equal threads, and the allocator."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
+        keep(self.allocator == "keep")
 
     def settings(self) -> dict[str, Any]:
         """What was settled, as `[training]` settings: the run's own recipe repeats it."""
-        return {"device": str(self.device), "threads": self.threads, "precision": self.precision}
+        return {
+            "device": str(self.device), "threads": self.threads, "precision": self.precision, "layout": self.layout,
+            "compile": self.compile, "allocator": self.allocator,
+        }  # fmt: skip
 
     def __str__(self) -> str:
         return self.why
@@ -48,7 +61,7 @@ def launch(training: dict[str, Any], work: float = float("inf")) -> Launch:
     if training["threads"] == "auto" and work < SMALL_STEP:
         threads, why_threads = 1, say("steps are small")
     elif training["threads"] == "auto":
-        threads, why_threads = cores(), say("one for each core this process may use")
+        threads, why_threads = usable_threads(), say("one for each core this process may use")
     else:
         threads, why_threads = int(training["threads"]), say("as asked")
     precision, why_precision = _precision(training["precision"], device)
@@ -57,7 +70,25 @@ def launch(training: dict[str, Any], work: float = float("inf")) -> Launch:
         device=device, why_device=why_device, threads=threads, why_threads=why_threads,
         precision=precision, why_precision=why_precision,
     )  # fmt: skip
-    return Launch(device, threads, precision, why)
+    given = {name: training.get(name, "auto") for name in ("layout", "compile", "allocator")}  # older runs lack them
+    return Launch(
+        device, threads, precision, why,
+        layout="channels_last" if given["layout"] == "auto" else given["layout"],
+        compile=given["compile"] is True,
+        allocator="default" if given["allocator"] == "auto" else given["allocator"],
+        prefetch=device.type == "cuda",
+    )  # fmt: skip
+
+
+def usable_threads() -> int:
+    """One thread a core that this process may use, or fewer where OMP_NUM_THREADS says so.
+
+    Ranks of one machine share its cores; their launcher sets OMP_NUM_THREADS to 1 where nobody has.
+    """
+    if here().many:
+        return max(1, cores() // here().seat.beside)
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, min(cores(), int(asked))) if asked.isdecimal() and int(asked) else cores()
 
 
 def cores() -> int:
@@ -70,7 +101,7 @@ def cores() -> int:
 def _device(name: str) -> tuple[torch.device, str]:
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda"), say("a CUDA device is here")
+            return _local_cuda(torch.device("cuda")), say("a CUDA device is here")
         return torch.device("cpu"), say("no CUDA device is here")
     try:
         device = torch.device(name)
@@ -82,7 +113,20 @@ def _device(name: str) -> tuple[torch.device, str]:
         )
     if device.type not in ("cpu", "cuda"):
         raise MissingError(say("device {name} is not supported; it is cpu or cuda", name=name))
-    return device, say("as asked")
+    return _local_cuda(device), say("as asked")
+
+
+def _local_cuda(device: torch.device) -> torch.device:
+    """Of several ranks on a machine, each has a CUDA device of its own."""
+    if device.type != "cuda" or not here().many:
+        return device
+    local, found = here().seat.local, torch.cuda.device_count()
+    if local >= found:
+        text = say("{count} ranks on this machine want a CUDA device each, and it has {found}: device=cpu runs on cores",
+                   count=here().seat.beside, found=found)  # fmt: skip
+        raise MissingError(text)
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
 
 
 def _precision(name: str, device: torch.device) -> tuple[str, str]:
@@ -114,13 +158,18 @@ def environment(where: Launch) -> dict[str, Any]:
         "device": str(where.device) if where.device.type == "cpu" else torch.cuda.get_device_name(where.device),
         "threads": where.threads,
         "precision": where.precision,
+        "ranks": here().count,
     }
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, worded for the line that says a resume is not bit-exact."""
     watched = ("torch", "platform", "cpu", "device", "threads", "precision")
-    return [f"{name} {then.get(name)} -> {now.get(name)}" for name in watched if then.get(name) != now.get(name)]
+    found = [f"{name} {then.get(name)} -> {now.get(name)}" for name in watched if then.get(name) != now.get(name)]
+    ranks = [environment.get("ranks", 1) for environment in (then, now)]  # older runs know of one
+    if ranks[0] != ranks[1]:
+        found.append(say("{then} -> {now} ranks", then=ranks[0], now=ranks[1]))
+    return found
 
 
 def git_commit() -> str:

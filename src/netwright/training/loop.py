@@ -18,7 +18,9 @@ from netwright.errors import NetwrightError
 from netwright.language import say
 from netwright.randomness import seed_of
 from netwright.training.objective import Terms
+from netwright.training.spread import broken_examples, shared_terms
 from netwright.training.state import State
+from netwright.training.tally import MOST_WAITING
 
 Probe = Callable[[State, Batch, Terms], None]
 """Called after a step with the gradients still in place."""
@@ -32,7 +34,8 @@ class Step:
     epoch: int
     examples: int
     epoch_done: bool
-    terms: Terms
+    terms: Terms | None
+    """None where the step was skipped because its numbers were not finite."""
 
 
 class NonFinite(NetwrightError):
@@ -56,60 +59,101 @@ def steps(state: State, batches: Batches, epochs: int, probes: Sequence[Probe] =
         for batch in batches.epoch(state.epoch, start=state.seen):
             seed_step(state)
             state.set_rates()
-            terms = update(state, batch)
-            if isinstance(terms, Tensor):  # an update of a network's own may give the losses alone
-                terms = Terms(terms, weight=batch.weights)
-            state.count(terms, len(batch))
-            for probe in probes:
-                probe(state, batch, terms)
+            terms = _taken(update, state, batch)
+            if isinstance(terms, Terms):
+                state.count(terms, batch)
+                for probe in probes:
+                    probe(state, batch, terms)
             state.step += 1
-            state.seen += len(batch)
+            state.seen += batch.consumed
             done = state.seen >= len(batches)
+            if done or len(state.tally.waiting) >= MOST_WAITING:
+                settle(state)
+            if done and isinstance(terms, NonFinite) and not state.tally.sums[1]:
+                raise terms  # a whole epoch was skipped
             if done:
                 state.epoch, state.seen = state.epoch + 1, 0
-            yield Step(state.step, batch.epoch, len(batch), done, terms)
+            yield Step(state.step, batch.epoch, batch.consumed, done, terms if isinstance(terms, Terms) else None)
+
+
+def _taken(update: Callable[[State, Batch], Terms | Tensor], state: State, batch: Batch) -> Terms | NonFinite:
+    """One update. One whose numbers are not finite ends the training, or is skipped: then running statistics stand as
+    before, and the answer says what was wrong."""
+    before = [buffer.clone() for buffer in state.model.buffers()] if state.skips else []
+    try:
+        terms = update(state, batch)
+    except NonFinite as error:
+        if not state.skips:
+            raise
+        state.skipped += 1
+        with torch.no_grad():
+            for buffer, old in zip(state.model.buffers(), before, strict=True):
+                buffer.copy_(old)
+        return error
+    if isinstance(terms, Tensor):  # an update of a network's own may give the losses alone
+        return Terms(terms, weight=batch.weights)
+    return terms
+
+
+def settle(state: State) -> None:
+    """Read the losses that wait on the device; stop at the first that is not finite, naming the step's examples."""
+    found = state.tally.settle()
+    if found is not None:
+        raise NonFinite(found[1], found[0].step, found[0].epoch, found[0].examples)
 
 
 def gradient_step(state: State, batch: Batch) -> Terms:
     """One step of gradient descent: forward, loss, backward, penalties, clip, update (S-102)."""
     with state.autocast():
-        terms = state.objective(state.model, batch, state.draw())
+        terms = shared_terms(state.ranks, state.objective(state.run, batch, state.draw()), batch)
     require_finite(state, batch, "loss", terms.loss, terms.per_example)
     state.optimizer.zero_grad(set_to_none=True)
     if state.scaler is None:
         terms.loss.backward()
         state.penalties.add(state.penalised, terms)
-        state.gradient_norm = clip(state)
-        require_finite(state, batch, "gradient", state.gradient_norm, terms.per_example)
+        state.norm = clip(state)
+        require_finite(state, batch, "gradient", state.norm, terms.per_example)
         state.optimizer.step()
     else:  # float16: an overflowing gradient is expected now and then, the scaler skips that step
         state.scaler.scale(terms.loss).backward()
         state.scaler.unscale_(state.optimizer)
         state.penalties.add(state.penalised, terms)
-        state.gradient_norm = clip(state)
+        state.norm = clip(state)
         state.scaler.step(state.optimizer)
         state.scaler.update()
     return terms
 
 
-def clip(state: State) -> float:
+def clip(state: State) -> Tensor | float:
     """The global gradient norm |g| before clipping; each number is brought into +-`clip_value`, and where the norm then
-    exceeds `clip_norm` v, gradients become g v / |g| (S-117)."""
+    exceeds `clip_norm` v, gradients become g v / |g| (S-117). A device that works ahead is not waited for."""
     gradients = [p.grad for p in state.parameters if p.grad is not None]
     if not gradients:
         return 0.0
-    norm = left = torch.stack(torch._foreach_norm(gradients)).norm().item()
-    if 0 < state.clip_value < norm < float("inf"):  # no number is larger than the norm
-        torch._foreach_clamp_min_(gradients, -state.clip_value)
+    norm = left = _norm(gradients, state)
+    if state.clip_value and (isinstance(norm, Tensor) or state.clip_value < norm < float("inf")):
+        torch._foreach_clamp_min_(gradients, -state.clip_value)  # no number is larger than the norm
         torch._foreach_clamp_max_(gradients, state.clip_value)
-        left = torch.stack(torch._foreach_norm(gradients)).norm().item() if state.clip_norm else 0.0
-    if 0 < state.clip_norm < left < float("inf"):
+        left = _norm(gradients, state) if state.clip_norm else 0.0
+    if isinstance(left, Tensor) and state.clip_norm:
+        torch._foreach_mul_(gradients, (state.clip_norm / left).clamp(max=1))
+    elif not isinstance(left, Tensor) and 0 < state.clip_norm < left < float("inf"):
         torch._foreach_mul_(gradients, state.clip_norm / left)
     return norm
 
 
+def _norm(gradients: list[Tensor], state: State) -> Tensor | float:
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    return norm if state.works_ahead else norm.item()
+
+
 def require_finite(state: State, batch: Batch, where: str, value: Tensor | float, per_example: Tensor) -> None:
-    """Stop at the very step where a number is no longer finite, naming the examples behind it (rule P15)."""
+    """Stop at the very step where a number is no longer finite, naming the examples behind it (rule P15).
+
+    A device that works ahead is asked later, by `settle`, which names the same step.
+    """
+    if state.works_ahead:
+        return
     number = value if isinstance(value, float) else value.item()
     if number - number == 0:  # false for infinities and NaN
         return
@@ -117,13 +161,15 @@ def require_finite(state: State, batch: Batch, where: str, value: Tensor | float
     inputs = batch.inputs.flatten(1)
     if inputs.is_floating_point():
         broken |= (~inputs.isfinite().all(1)).cpu().numpy()
-    examples = batch.examples[broken] if broken.any() else batch.examples
+    found = broken_examples(state.ranks, batch.examples[broken])
+    examples = found if len(found) else batch.examples if batch.whole is None else batch.whole
     raise NonFinite(where, state.step + 1, batch.epoch + 1, examples)
 
 
 def seed_step(state: State) -> None:
-    """Random numbers inside the network (dropout) become a pure function of (seed, step)."""
-    seed = seed_of(state.seed, "step", state.step)
+    """Random numbers inside the network (dropout) become a pure function of (seed, step, rank)."""
+    others = ["rank", state.ranks.number] if state.ranks.number else []
+    seed = seed_of(state.seed, "step", state.step, *others)
     torch.default_generator.manual_seed(seed)
     if state.device.type == "cuda":
         torch.cuda.manual_seed(seed)

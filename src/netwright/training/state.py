@@ -4,7 +4,7 @@ Random numbers are pure functions of (seed, epoch, step, example), so no generat
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from netwright.data.batches import Batch
 from netwright.errors import RunError
 from netwright.language import say
+from netwright.training.number_type import keep_outputs_exact, number_type
 from netwright.training.objective import Draw, Objective, Terms
 from netwright.training.penalties import Penalties, penalised
-
-AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+from netwright.training.ranks import Ranks
+from netwright.training.tally import Tally, Waiting
 
 
 @dataclass
@@ -40,17 +42,30 @@ class State:
     epoch: int = 0
     seen: int = 0
     """Examples consumed in the current epoch."""
-    tally: list[float] = field(default_factory=lambda: [0.0] * 4)
-    """Sums since the epoch began and since the last log point: weighted loss, weight, and the same two again."""
-    gradient_norm: float = float("nan")
+    tally: Tally = field(default_factory=Tally)
+    norm: Tensor | float = float("nan")
+    """The norm of the last step's gradients; on devices that work ahead it waits there until it is read."""
     rates: dict[str, list[float]] = field(default_factory=dict)
     """The learning rates of every optimizer's groups before the schedule."""
     resting: list[nn.Module] = field(default_factory=list)
     """Frozen modules with running statistics: they stay in evaluation mode."""
     history: list[float] = field(default_factory=list)
     """Each epoch's validation loss (training loss where nothing is held out): what a `plateau` schedule watches."""
+    run: nn.Module = None  # type: ignore[assignment]  # the model itself unless it is given
+    """What the objective gets: the model, or the same weights compiled or shared among processes."""
+    skips: bool = False
+    """Whether a step whose loss or gradient is not finite is left out and counted; otherwise it ends the training."""
+    skipped: int = 0
+    ranks: Ranks = field(default_factory=Ranks)
+    """The ranks that train this network together."""
+    works_ahead: bool = False
+    """Whether the device works ahead of this program, so that reading a number from it would make both wait."""
 
     def __post_init__(self) -> None:
+        self.run = self.run if self.run is not None else self.model
+        if self.precision != "float32":
+            keep_outputs_exact(self.model)
+        self.works_ahead = self.works_ahead or (self.device.type == "cuda" and not self.skips)
         self.rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in self.optimizers.items()}
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -72,9 +87,7 @@ class State:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The number type of the forward pass."""
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, AUTOCAST[self.precision])
+        return number_type(self.device, self.precision)
 
     def set_rates(self) -> None:
         """Apply the schedule for the step about to be taken."""
@@ -90,20 +103,20 @@ class State:
         """The learning rate of the step before."""
         return self.optimizer.param_groups[0]["lr"] if self.optimizers else None
 
-    def count(self, terms: Terms, examples: int) -> None:
-        """Add a step's loss to the running sums."""
-        weight = float(terms.weight.sum()) if terms.weight is not None else float(examples)
-        loss = terms.value.item()
-        for first in (0, 2):
-            self.tally[first] += loss * weight
-            self.tally[first + 1] += weight
+    @property
+    def gradient_norm(self) -> float:
+        """The norm of the last step's gradients."""
+        return float(self.norm)
 
-    def take_mean(self, since: str) -> float:
-        """The mean loss `since` "epoch" or "log"; those sums start again from zero."""
-        first = 0 if since == "epoch" else 2
-        total, weight = self.tally[first : first + 2]
-        self.tally[first : first + 2] = [0.0, 0.0]
-        return total / weight if weight else float("nan")
+    def count(self, terms: Terms, batch: Batch) -> None:
+        """Add a step's loss to the running sums."""
+        if self.works_ahead:
+            weight = terms.weight.sum() if terms.weight is not None else float(len(batch))
+            numbers = terms.value.detach(), weight, self.norm
+            self.tally.waiting.append(Waiting(self.step + 1, batch.epoch + 1, batch.examples, *numbers))
+            return
+        weight = float(terms.weight.sum()) if terms.weight is not None else float(len(batch))
+        self.tally.add(terms.value.item(), weight)
 
     # what a checkpoint holds --------------------------------------------------------------------------------
 
@@ -126,7 +139,8 @@ class State:
                     if not isinstance(value, Tensor):
                         plain[f"{name}.{index}.{key}"] = value
         scaler = self.scaler.state_dict() if self.scaler is not None else {}
-        here = {"step": self.step, "epoch": self.epoch, "seen": self.seen, "tally": list(self.tally)}
+        here = {"step": self.step, "epoch": self.epoch, "seen": self.seen, "tally": list(self.tally.sums),
+                "skipped": self.skipped}  # fmt: skip
         return {**here, "optimizer": plain, "scaler": scaler, "history": list(self.history)}
 
     def restore(self, weights: dict[str, Tensor], tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -139,7 +153,8 @@ class State:
                 entry |= _entry(f"{name}.{index}.", facts["optimizer"], parameter)
                 if entry:
                     optimizer.state[parameter] = entry
-        self.tally = list(facts["tally"])
+        self.tally = Tally(list(facts["tally"]))
+        self.skipped = facts.get("skipped", 0)
         self.history[:] = facts.get("history", [])  # in place: a schedule may hold this list
         if self.scaler is not None:
             self.scaler.load_state_dict(facts["scaler"])
