@@ -10,12 +10,13 @@ SETTLED := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench references clean
+.PHONY: help demo test lint format bench bench-peers kills references clean
 
 help:
 	@echo "make demo     train a network on handwritten digits and write its report (about a minute after set-up)"
 	@echo "make test     all checks: lint, types, import layers, the fast tests"
-	@echo "make bench    speed beside plain PyTorch: make bench DATA=folder-of-MNIST-files"
+	@echo "make bench    speed beside other frameworks: make bench DATA=folder-of-data-sets; make bench-peers installs them"
+	@echo "make kills    kill and resume small trainings at random moments: make kills COUNT=5000 (about 4 a second)"
 	@echo "make references  our networks beside torchvision's and timm's: equal outputs from equal weights"
 	@echo "make lint     lint, format check and types alone;  make format  rewrites"
 	@echo "make clean    remove $(VENV) and caches (never runs/)"
@@ -42,7 +43,23 @@ format: $(VENV)/.netwright-test
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.netwright
-	$(BIN)/python -m bench.mnist $(DATA) $(ARGS)
+	$(BIN)/python -m bench $(if $(DATA),--data $(DATA)) $(ARGS)
+
+# An environment of its own with the frameworks that netwright is measured beside. No side uses torchvision, which fastai
+# asks for, and without operators for this build of torch its import fails: it is taken out again.
+PEERS := .venv-peers
+bench-peers: bench/constraints.txt
+	[ -x $(PEERS)/bin/python ] || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet -c bench/constraints.txt \
+	$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet -c bench/constraints.txt \
+	lightning skorch accelerate fastai keras jax tensorflow
+	$(PEERS)/bin/python -m pip uninstall --disable-pip-version-check --quiet --yes torchvision
+
+# Each run that was killed has to end, resumed, with the bits of the run that nobody killed.
+COUNT ?= 200
+kills: $(VENV)/.netwright-test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/support/kills.py --count $(COUNT) $(ARGS)
 
 # An environment of its own with torchvision and timm, for their model code alone; nothing is downloaded but packages.
 REFERENCES := .venv-references

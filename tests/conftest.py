@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from netwright.data.telling import hush
 from netwright.language import speak
 
 DATA = Path(os.environ.get("NETWRIGHT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -27,6 +28,22 @@ def english():
     speak(None)
     yield
     speak(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """No test reads or writes the user's cache; a test of the cache itself names another folder."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("NETWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.delenv("NETWRIGHT_CACHE_GB", raising=False)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def talkative():
+    """A test that hushed the reading of data leaves it able to speak."""
+    hush(False)
 
 
 @pytest.fixture(scope="session")

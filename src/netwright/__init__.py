@@ -20,6 +20,7 @@ _HOMES = {
     "trace": "netwright.measures.trace",
     "train": "netwright.start",
     "resume": "netwright.start",
+    "rerun": "netwright.repeat",
     "open": "netwright.run",
     "evaluate": "netwright.run",
     "compare": "netwright.run",
@@ -35,7 +36,7 @@ _RENAMED = {"open": "open_run"}  # a module-level `open` would hide the builtin 
 
 __all__ = [
     "DataError", "NetwrightError", "Recipe", "Run", "RunError", "Terms", "UsageError", "__version__", "anatomy",
-    "compare", "diagram", "evaluate", "graph", "network", "open", "read", "resume", "steps", "trace", "train",
+    "compare", "diagram", "evaluate", "graph", "network", "open", "read", "rerun", "resume", "steps", "trace", "train",
 ]  # fmt: skip
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would take most of the import time
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from netwright.errors import DataError, NetwrightError, RunError, UsageError
     from netwright.measures.trace import trace
     from netwright.recipe import Recipe
+    from netwright.repeat import rerun
     from netwright.run import Run, compare, evaluate
     from netwright.run import open_run as open
     from netwright.start import resume, train

@@ -21,6 +21,7 @@ from netwright.training.launch import launch
 from netwright.training.loop import Step
 from netwright.training.loop import steps as loop
 from netwright.training.plan import build, dataset_of, resolve
+from netwright.training.preparing import prepare
 from netwright.training.progress import Progress
 from netwright.training.published import with_weights
 
@@ -151,6 +152,7 @@ def steps(
         chosen = chosen.updated({"network": table}, say("arguments"))
     chosen = resolve(chosen, data, module)
     model = module if module is not None else with_weights(build(chosen, data.inputs, data.outputs), chosen)
+    prepare(model, data, chosen.seed)
     job = Job(data, chosen, model, launch(chosen.table("training")), Progress(quiet=True))
     state, batches = new_state(job), new_batches(job)
     state.total_steps = batches.per_epoch * job.training["epochs"]

@@ -36,6 +36,7 @@ LABELS = {
     "inputs": "reads",
     "outputs": "gives",
     "peak_lr": "rate at the peak of the default cycle",
+    "bfloat16": "may train in bfloat16",
     "loss": "loss",
     "optimizer": "optimizer",
     "classes": "classes",

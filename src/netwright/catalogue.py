@@ -203,7 +203,7 @@ class Part:
         }
 
 
-PROSE = ("stage", "error_on", "recipe", "traps", "reads", "given")
+PROSE = ("stage", "error_on", "recipe", "traps", "reads", "given", "bfloat16")
 """Facts that are sentences or words for people, shown in their language."""
 
 

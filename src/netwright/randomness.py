@@ -15,6 +15,17 @@ def seed_of(*words: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
+def mixed(seed: int, number: int) -> int:
+    """A 63-bit seed from another one and a number, in a microsecond: what every step of a training can afford.
+
+    Formula: the upper 63 bits of splitmix64(seed + golden * (number + 1)).
+    """
+    x = (seed + 0x9E3779B97F4A7C15 * (number + 1)) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (x ^ (x >> 31)) >> 1
+
+
 def permutation(length: int, *words: int | str) -> np.ndarray:
     """A random order of `range(length)` (int64) that depends on the words alone."""
     return np.random.Generator(np.random.PCG64(seed_of(*words))).permutation(length)

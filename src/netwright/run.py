@@ -20,7 +20,8 @@ from netwright.report.compare import compare_outputs
 from netwright.report.pictures import pictures
 from netwright.report.summary import baseline_scores, judgement_json
 from netwright.report.words import Comparison, Evaluation, report_text
-from netwright.rundir import RunFolder, replace_bytes
+from netwright.rundir import RunFolder
+from netwright.storage import replace_bytes
 from netwright.training.checkpoints import from_bytes
 from netwright.training.job import stored_recipe
 from netwright.training.keeper import truths
@@ -187,7 +188,12 @@ def write_report(run: Run) -> Path:
         "anatomy": folder.read("anatomy.json"), "data": folder.read("data.json"), **_inside(run, dataset),
     }  # fmt: skip
     path = folder.path / "report.html"
-    replace_bytes(path, html.page(content).encode())
+    try:
+        replace_bytes(path, html.page(content).encode())
+    except OSError as error:
+        text = say("run folder {path}: {name} cannot be written: {why}", path=folder.path, name=path.name,
+                   why=error.strerror or error)  # fmt: skip
+        raise RunError(text) from None
     return path
 
 

@@ -10,14 +10,18 @@ import math
 import os
 import re
 import socket
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from netwright import storage
 from netwright.errors import RunError, beside
 from netwright.language import say
+from netwright.storage import Data, draft_of, rename, replace_bytes, sync_folder, write_bytes
 
 SEALED = ("best.safetensors", "data.json", "recipe.toml")
 """What best.json vouches for; predict, evaluate and resume verify them before use."""
@@ -75,33 +79,6 @@ def _seal_again(content: dict[str, Any]) -> bytes | None:
         return None
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write and fsync a new file; an error here means that the file is not there."""
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_bytes(path: Path, data: bytes) -> None:
-    """Replace a file atomically and durably: temporary neighbour, fsync, rename, fsync of the folder."""
-    draft = path.with_name(f".{path.name}.new")
-    write_bytes(draft, data)
-    os.replace(draft, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder durable (a no-op where folders cannot be opened, as on Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
     """Say in one line what could not be written, and why (a full disk, no permission)."""
@@ -118,6 +95,10 @@ class RunFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._unwritten = bytearray()
+        """Rows that could not be written yet."""
+        self._rows_lock = threading.Lock()
+        self._rows_named = False
 
     @classmethod
     def create(cls, out: Path | str | None, data: str, network: str) -> "RunFolder":
@@ -138,6 +119,7 @@ class RunFolder:
                 raise RunError(
                     say("run folder {path} cannot be made: {why}", path=path, why=error.strerror or error)
                 ) from None
+            _keep_name(path)
             return cls(path)
         stem = f"{date.today().isoformat()}-{_slug(data)}-{_slug(network)}"
         for number in range(1, 100_000):
@@ -150,6 +132,7 @@ class RunFolder:
                 raise RunError(
                     say("run folder {path} cannot be made: {why}", path=path, why=error.strerror or error)
                 ) from None
+            _keep_name(path)
             return cls(path)
         raise RunError(say("run folder {path}: too many runs of that name today", path=stem))
 
@@ -174,9 +157,7 @@ class RunFolder:
     def read_bytes(self, name: str) -> bytes:
         """The bytes of a record; a missing one is refused by name."""
         try:
-            if os.path.exists(self.path / name) and not os.path.isfile(self.path / name):
-                raise OSError(0, say("it is no regular file"))  # opening a FIFO would wait for ever
-            return (self.path / name).read_bytes()
+            return storage.read_bytes(self.path / name)
         except OSError as error:
             raise RunError(
                 say("run folder {path}: {name} cannot be read: {why}", path=self.path, name=name, why=error.strerror)
@@ -200,9 +181,35 @@ class RunFolder:
     # metrics.jsonl ------------------------------------------------------------------------------------------
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl; readers see whole lines only."""
-        with _written(self.path / "metrics.jsonl"), open(self.path / "metrics.jsonl", "ab") as file:
-            file.write((to_json(row) + "\n").encode())
+        """Append one line to metrics.jsonl; readers see whole lines only, but for one that a full disk cut short.
+
+        What cannot be written now stays in memory and goes before the next line, so that no row is ever lost or torn
+        while the process lives. Errors: RunError.
+        """
+        self._unwritten += (to_json(row) + "\n").encode()
+        self._write_rows()
+
+    def sync_rows(self) -> None:
+        """Make every row so far durable: before a checkpoint that stands on them can be seen. Errors: RunError."""
+        self._write_rows()
+        if self.has("metrics.jsonl"):
+            with _written(self.path / "metrics.jsonl"):
+                storage.sync_file(self.path / "metrics.jsonl")
+                if not self._rows_named:  # a file synced in a folder that is not may be gone with its name
+                    sync_folder(self.path)
+                    self._rows_named = True
+
+    def _write_rows(self) -> None:
+        with _written(self.path / "metrics.jsonl"), self._rows_lock:
+            while self._unwritten:
+                done = storage.append_bytes(self.path / "metrics.jsonl", bytes(self._unwritten))
+                del self._unwritten[:done]
+
+    def rows_bytes(self) -> int:
+        """How many bytes of rows there are, written or still in memory."""
+        with self._rows_lock:
+            there = self.path / "metrics.jsonl"
+            return len(self._unwritten) + (there.stat().st_size if there.exists() else 0)
 
     def rows(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl; a torn last one is left out."""
@@ -226,14 +233,72 @@ class RunFolder:
 
     # best ---------------------------------------------------------------------------------------------------
 
-    def seal_best(self, weights: bytes, facts: Mapping[str, Any]) -> None:
+    def seal_best(self, weights: Data, facts: Mapping[str, Any]) -> None:
         """Write best.safetensors and the best.json that vouches for it, data.json and recipe.toml."""
-        with _written(self.path / "best.safetensors"):
-            replace_bytes(self.path / "best.safetensors", weights)
-        hashes = {"best.safetensors": sha256(weights)}
+        self.draft_best(weights, facts)
+        self.settle_best()
+
+    def draft_best(self, weights: Data, facts: Mapping[str, Any]) -> str:
+        """Write the next best.safetensors and best.json beside the ones in force; the digest of the weights.
+
+        They take force by `settle_best`, once the checkpoint that names this digest can be seen: so a kill between
+        never leaves a checkpoint beside weights of another time.
+        """
+        digest = hashlib.sha256()
+        for piece in [weights] if isinstance(weights, bytes) else weights:
+            digest.update(piece)
+        hashes = {"best.safetensors": digest.hexdigest()}
         hashes |= {name: sha256(self.read_bytes(name)) for name in SEALED[1:]}
+        with _written(self.path / "best.safetensors"):
+            write_bytes(draft_of(self.path / "best.safetensors"), weights)
         with _written(self.path / "best.json"):
-            replace_bytes(self.path / "best.json", sealed_json({**facts, "sha256": hashes}))
+            write_bytes(draft_of(self.path / "best.json"), sealed_json({**facts, "sha256": hashes}))
+        with _written(self.path / "best.json"):
+            sync_folder(self.path)
+        return digest.hexdigest()
+
+    def settle_best(self) -> None:
+        """Put the drafts of the best weights and of their seal in force, durably."""
+        for name in ("best.safetensors", "best.json"):
+            with _written(self.path / name):
+                rename(draft_of(self.path / name), self.path / name)
+        with _written(self.path / "best.json"):
+            sync_folder(self.path)
+
+    def recover_best(self, digest: str) -> str:
+        """Finish what a kill cut short: put drafts in force that a checkpoint names by the `digest` of their weights.
+
+        The digest of what is in force then. Errors: RunError where that is damaged.
+        """
+        if self._digest("best.safetensors") != digest:
+            if self._digest(draft_of(self.path / "best.safetensors").name) != digest:
+                return sha256(self.verified()["best.safetensors"])
+            with _written(self.path / "best.safetensors"):
+                rename(draft_of(self.path / "best.safetensors"), self.path / "best.safetensors")
+        draft = draft_of(self.path / "best.json")
+        seal = open_sealed(storage.read_bytes(draft)) if draft.is_file() else None
+        hashes = seal.get("sha256") if seal is not None else None
+        if isinstance(hashes, dict) and hashes.get("best.safetensors") == digest:
+            with _written(self.path / "best.json"):
+                rename(draft, self.path / "best.json")
+                sync_folder(self.path)
+        self.verified()
+        return digest
+
+    def _digest(self, name: str) -> str:
+        try:
+            return storage.digest_of(self.path / name)[1]
+        except OSError:
+            return ""
+
+    def seal_also(self, name: str, data: bytes) -> None:
+        """Write one more file that best.json vouches for."""
+        with _written(self.path / name):
+            replace_bytes(self.path / name, data)
+        seal = self.seal()
+        seal["sha256"][name] = sha256(data)
+        with _written(self.path / "best.json"):
+            replace_bytes(self.path / "best.json", sealed_json(seal))
 
     def seal(self) -> dict[str, Any]:
         """The content of best.json; a changed byte in it is refused."""
@@ -263,6 +328,7 @@ class RunFolder:
     def writing(self) -> Iterator[None]:
         """Be the one writer: an advisory lock of the operating system, which dies with the process."""
         path = self.path / ".lock"
+        warn_of_sharing(self.path)
         with _written(path):
             file = open(path, "a+")  # noqa: SIM115  closed below
         with file:
@@ -274,6 +340,21 @@ class RunFolder:
             file.write(f"{socket.gethostname()} process {os.getpid()}")
             file.flush()
             yield
+
+
+def _keep_name(path: Path) -> None:
+    """Make a new folder's name durable where the folder around it may be opened."""
+    with suppress(OSError):
+        sync_folder(path.parent)
+
+
+def warn_of_sharing(path: Path) -> None:
+    """Say on stderr where a folder lies on a file system of the network: its locks may not bind other machines."""
+    kind = storage.file_system(path)
+    if storage.shared(kind):
+        text = say("! run folder {path} lies on a network file system ({kind}): its lock may not hold there; let one "
+                   "machine at a time write into it", path=path, kind=kind)  # fmt: skip
+        print(text, file=sys.stderr, flush=True)
 
 
 def _slug(text: str) -> str:

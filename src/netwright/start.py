@@ -4,6 +4,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,26 @@ from netwright.measures.anatomy import Anatomy, anatomy
 from netwright.recipe import MODULE, Recipe
 from netwright.report.summary import summarise
 from netwright.run import Run, read_again, write_report
-from netwright.rundir import SEALED, RunFolder, replace_bytes, sha256
+from netwright.rundir import SEALED, RunFolder, sha256
+from netwright.storage import replace_bytes
 from netwright.training import folds
 from netwright.training.checkpoints import newest
+from netwright.training.choosing import choose
 from netwright.training.forward import Forward
 from netwright.training.job import Job, check, check_model, stored_recipe
-from netwright.training.keeper import truths
-from netwright.training.launch import Launch, differences, environment, git_commit, launch
+from netwright.training.keeper import Outcome, truths
+from netwright.training.launch import differences, environment, git_commit, launch
 from netwright.training.plan import build, dataset_of, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
+from netwright.training.ranks import Ranks, here
 from netwright.training.signals import Interrupted
+from netwright.training.spread import agree, notes, refuse, send, show, together
 from netwright.training.state import load_weights
 from netwright.training.stopping import Condition
 from netwright.training.train import fit
 
 
+@together
 def train(
     data: Any = None,
     network: str | dict[str, Any] | nn.Module | None = None,
@@ -68,7 +74,9 @@ def train(
     recipe = recipe if seed is None else recipe.set("seed", seed, say("arguments"))
     started = time.monotonic()
     recipe.check()
-    dataset = dataset_of(data, targets, recipe)
+    ranks = here()
+    asked = recipe
+    dataset = ranks.in_turn(lambda: dataset_of(data, targets, asked))
     known = from_catalogue(module, recipe, dataset) if module is not None else None
     recipe = known or resolve(recipe, dataset, module)
     folds.check(recipe, dataset)
@@ -78,22 +86,29 @@ def train(
     module = None if known and recipe.table("training")["members"] > 1 else module
     model = check_model(recipe, module if module is not None else build(recipe, dataset.inputs, dataset.outputs))
     sizes = anatomy(model, dataset.inputs, recipe.table("network")["name"])
-    where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"])
-    recipe = recipe.updated({"training": where.settings()}, say("arguments"))
+    refuse(ranks, recipe, model)
+    agree(ranks, dataset, recipe)
+    if ranks.number:
+        return _beside(ranks, dataset, model)
+    where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"] // ranks.count)
     folder = RunFolder.create(out, dataset.name, recipe.table("network")["name"])
-    progress = Progress(quiet)
     with folder.writing():
-        _finish(_new_job(folder, dataset, recipe, model, sizes, where, progress), None, started)
+        _finish(_new_job(folder, Job(dataset, recipe, model, where, Progress(quiet)), sizes), None, started)
     return Run(folder, module, dataset)
 
 
-def _new_job(
-    folder: RunFolder, dataset: Dataset, recipe: Recipe, model: nn.Module, sizes: Anatomy, where: Launch,
-    progress: Progress,
-) -> Job:  # fmt: skip
-    """Write the records that stand before the first step, run.json last: a folder without it starts again."""
+def _new_job(folder: RunFolder, asked: Job, sizes: Anatomy) -> Job:
+    """Settle how steps are taken and write the records that stand before the first one, run.json last: a folder
+    without it starts again."""
     run_id = uuid.uuid4().hex
-    replace_bytes(folder.path / "recipe.toml", recipe.text().encode())
+    replace_bytes(folder.path / "recipe.toml", asked.recipe.text().encode())  # what a kill from here on starts from
+    began = time.monotonic()
+    choice = choose(asked)
+    where = choice.onto(asked.launch) if choice is not None else asked.launch
+    recipe = asked.recipe.updated({"training": where.settings()}, say("arguments"))
+    dataset, progress = asked.dataset, asked.progress
+    text = recipe.text() + (f"\n{choice.comments()}" if choice is not None else "")
+    replace_bytes(folder.path / "recipe.toml", text.encode())
     folder.write("data.json", dataset.record())
     folder.write("anatomy.json", sizes.to_json())
     facts: dict[str, Any] = {
@@ -103,12 +118,16 @@ def _new_job(
         "cwd": str(Path.cwd()),
         "environment": environment(where),
         "why": str(where),
+        "choice": None if choice is None else asdict(choice),
     }
     facts |= {"in_memory": dataset.in_memory, "git": git_commit(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     folder.write("run.json", facts)
     progress.say(say("{run}: {where}", run=folder.path, where=where))
     progress.problems(dataset.problems)
-    return Job(dataset, recipe, model, where, progress, folder, run_id, _sources(folder))
+    spent = time.monotonic() - began
+    return Job(
+        dataset, recipe, asked.model, where, progress, folder, run_id, _sources(folder), ranks=here(), spent=spent
+    )
 
 
 def _sources(folder: RunFolder) -> dict[str, str]:
@@ -119,30 +138,68 @@ def _finish(job: Job, checkpoint: Any, started: float) -> None:
     """Train to the end, judge the best weights, and write every record."""
     folder = job.folder
     assert folder is not None
+    show(job.ranks, folder)
+    checkpoint = send(job.ranks, checkpoint)
+    for line in notes(job.ranks, job.model, job.dataset, job.recipe.table("data")["batch_size"]):
+        job.progress.say(line)
     try:
         outcome = fit(job, checkpoint)
     except Interrupted as signal:
         folder.write("run.json", {**folder.read("run.json"), "state": "interrupted"})
         job.progress.say(say("saved; continue with: netwright resume {run}", run=folder.path))
         raise signal
-    load_weights(job.model, outcome.weights)
-    forward = Forward(
-        job.model, job.dataset.targets, job.recipe.table("loss")["name"], settings(job.recipe, "loss"),
-        job.launch.device, job.launch.precision,
-    )  # fmt: skip
-    report, predictions = summarise(job, forward, outcome)
-    if job.training["folds"]:
-        report["folds"] = folds.cross_validate(job)
+    report, predictions = judged(job, outcome)
     truth = truths(job.dataset, "test")
     tensors = {"predictions": torch.from_numpy(np.ascontiguousarray(predictions)), "truth": torch.from_numpy(truth)}
-    (folder.path / "predictions.safetensors").write_bytes(save(tensors))
+    folder.seal_also("predictions.safetensors", save(tensors))
     report = {"run": str(folder.path), **report, "wall_seconds": time.monotonic() - started}
     folder.write("findings.json", {"findings": report["findings"], "notes": report["notes"]})
     folder.write("report.json", report)
     folder.write("run.json", {**folder.read("run.json"), "state": "finished"})
     write_report(Run(folder, job.model, job.dataset))
+    show(job.ranks, folder)
 
 
+def _beside(ranks: Ranks, dataset: Dataset, network: nn.Module, begun: RunFolder | None = None) -> Run:
+    """What every other rank does: it trains along with rank 0, which writes and judges."""
+    folder = begun or show(ranks, None)
+    recipe, facts = stored_recipe(folder), folder.read("run.json")
+    where = launch(recipe.table("training") | {"threads": facts["environment"]["threads"], "device": _device(facts)})
+    job = Job(dataset, recipe, network, where, Progress(quiet=True), ranks=ranks)
+    fit(job, send(ranks, None))
+    return Run(show(ranks, None), network, dataset)
+
+
+def _resume_beside(ranks: Ranks, data: Any, network: nn.Module | None) -> Run:
+    """Continue a run that rank 0 has opened."""
+    folder = show(ranks, None)
+    if folder.has("report.json") and folder.read("run.json").get("state") == "finished":
+        return Run(folder, network)
+    recipe = stored_recipe(folder)
+    dataset = ranks.in_turn(lambda: read_again(folder, recipe, data) if folder.has("run.json") else _read(recipe, data))
+    if network is None and recipe.table("network")["name"] != MODULE:
+        network = build(recipe, dataset.inputs, dataset.outputs)
+    if network is None:
+        raise UsageError(say("{run} trained a module from Python; resume it there: resume(path, network=...)",
+                             run=folder.path))  # fmt: skip
+    refuse(ranks, recipe, network)
+    return _beside(ranks, dataset, network)
+
+
+def judged(job: Job, outcome: Outcome) -> tuple[dict[str, Any], np.ndarray]:
+    """The report of a training that is over, and its test predictions: the best weights, judged."""
+    load_weights(job.model, outcome.weights)
+    forward = Forward(
+        job.model, job.dataset.targets, job.recipe.table("loss")["name"], settings(job.recipe, "loss"),
+        job.launch.device, job.launch.precision, job.launch.layout,
+    )  # fmt: skip
+    report, predictions = summarise(job, forward, outcome)
+    if job.training["folds"]:
+        report["folds"] = folds.cross_validate(job)
+    return report, predictions
+
+
+@together
 def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = None, quiet: bool = False) -> Run:
     """Continue a run from its newest verified checkpoint, to the same bits on the same machine.
 
@@ -150,6 +207,9 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
     `network` are needed only where the run was given arrays or a module in Python.
     """
     started = time.monotonic()
+    ranks = here()
+    if ranks.number:
+        return _resume_beside(ranks, data, network)
     folder = RunFolder.open(path)
     progress = Progress(quiet)
     with folder.writing():
@@ -166,9 +226,11 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
         checkpoint = newest(folder.path, str(facts.get("id")), _sources(folder), progress.say)
         if finished:
             progress.say(say("{run} is finished; nothing to do", run=path))
+            show(ranks, folder)
             return Run(folder, network)
         recipe = stored_recipe(folder)
-        dataset = read_again(folder, recipe, data)
+        show(ranks, folder)
+        dataset = ranks.in_turn(lambda: read_again(folder, recipe, data))
         where = launch(
             recipe.table("training") | {"threads": facts["environment"]["threads"], "device": _device(facts)}
         )
@@ -182,8 +244,9 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
             raise UsageError(
                 say("{run} trained a module from Python; resume it there: resume(path, network=...)", run=path)
             )
+        refuse(ranks, recipe, network)
         folder.write("run.json", {**facts, "state": "running"})
-        job = Job(dataset, recipe, network, where, progress, folder, str(facts["id"]), _sources(folder))
+        job = Job(dataset, recipe, network, where, progress, folder, str(facts["id"]), _sources(folder), ranks=ranks)
         if checkpoint is None:
             folder.cut(0)
         progress.say(
@@ -195,14 +258,23 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
 
 def _again(folder: RunFolder, data: Any, network: nn.Module | None, progress: Progress, started: float) -> Run:
     """Start a run from its recipe alone."""
+    ranks = here()
+    show(ranks, folder)
     recipe = stored_recipe(folder)
+    dataset = ranks.in_turn(lambda: _read(recipe, data))
+    model = check_model(recipe, network if network is not None else build(recipe, dataset.inputs, dataset.outputs))
+    refuse(ranks, recipe, model)
+    sizes = anatomy(model, dataset.inputs, recipe.table("network")["name"])
+    where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"] // ranks.count)
+    _finish(_new_job(folder, Job(dataset, recipe, model, where, progress), sizes), None, started)
+    return Run(folder, network, dataset)
+
+
+def _read(recipe: Recipe, data: Any) -> Dataset:
+    """The data of a run that has no record of them yet."""
     table = recipe.table("data")
     path = table.pop("path")
-    dataset = data if isinstance(data, Dataset) else read(path if data is None else data, **table)
-    model = check_model(recipe, network if network is not None else build(recipe, dataset.inputs, dataset.outputs))
-    sizes, where = anatomy(model, dataset.inputs, recipe.table("network")["name"]), launch(recipe.table("training"))
-    _finish(_new_job(folder, dataset, recipe, model, sizes, where, progress), None, started)
-    return Run(folder, network, dataset)
+    return data if isinstance(data, Dataset) else read(path if data is None else data, **table)
 
 
 def _device(facts: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ def trained(net, optimizer, steps=10):
 
 
 def test_every_optimizer_has_its_counterpart():
-    assert set(TORCHS) | {"muon"} == set(OPTIMIZERS)
+    assert set(TORCHS) | {"muon", "normed_muon"} == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", TORCHS)

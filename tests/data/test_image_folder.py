@@ -15,7 +15,8 @@ from netwright.catalogue import READERS
 from netwright.data.files.opening import open_tree
 from netwright.data.files.tree import SHOWN
 from netwright.data.pictures.decode import decode, fit
-from netwright.data.readers.image_folder import LazyPictures, flat_pictures, image_folder, recognises
+from netwright.data.pictures.gathering import LazyPictures
+from netwright.data.readers.image_folder import flat_pictures, image_folder, recognises
 from netwright.data.source import InMemory
 from netwright.errors import DataError, UsageError
 
@@ -243,7 +244,8 @@ def test_odd_names_are_shown_and_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", "set.tar.gz", "set.zip"])
-def test_over_the_memory_budget_pictures_are_decoded_on_demand(tmp_path, kind):
+def test_over_the_memory_budget_without_a_cache_pictures_are_decoded_on_demand(tmp_path, kind, monkeypatch):
+    monkeypatch.setenv("NETWRIGHT_CACHE_GB", "0")
     rng = np.random.default_rng(0)
     folder = tmp_path / "set"
     for number in range(12):

@@ -159,7 +159,7 @@ def test_out_counts_the_outputs(layers):
 
 
 def test_every_layer_of_the_notation_is_tried_in_a_test():
-    elsewhere = {"conv", "linear", "dropout", "flatten", "embedding"}  # test_stack.py
+    elsewhere = {"conv", "linear", "dropout", "flatten", "embedding", "whiten"}  # test_stack.py, test_whitening.py
     here = {"conv_transposed", "depthwise", "separable", "local", "upsample", "droppath", "dropout2d"}
     assert set(LAYERS) == elsewhere | here | {"alpha_dropout", "gaussian_dropout"}
 

@@ -10,6 +10,7 @@ from netwright.errors import UsageError
 from netwright.parts.augmentations import Draws, Pixels, read_augment
 
 SPECS = ["crop pad=4", "crop pad=2 fill=reflect", "crop size=6", "crop pad=1 size=8", "flip", "vertical_flip"]
+SPECS += ["flip alternate=true"]
 SPECS += ["translate pixels=3", "noise std=0.3", "crop, flip, noise", "resize_crop", "resize_crop size=5", "rotate 40"]
 SPECS += ["scale 0.5 2", "scale 0.5 2 fill=zeros", "shear 20", "affine", "affine fill=reflect", "elastic 8 2", "blur"]
 SPECS += ["color_jitter hue=0.2", "pca_lighting 2", "pca_lighting by=deviation", "cutout 3 holes=2", "random_erasing"]
@@ -115,6 +116,28 @@ def test_flips_mirror_about_the_stated_share():
     mirrored = (changed == batch.flip(3)).flatten(1).all(1)
     assert torch.equal(changed[~mirrored], batch[~mirrored])
     assert 0.2 < float(mirrored.float().mean()) < 0.3
+
+
+def test_alternating_flips_show_both_sides_of_every_example_in_two_epochs():
+    batch, examples = images(400, 1, 3), np.arange(400)
+    augment = read_augment("flip alternate=true")
+    sides = []
+    for epoch in range(4):
+        changed = augment(batch, examples, seed=5, epoch=epoch)
+        mirrored = (changed == batch.flip(3)).flatten(1).all(1)
+        assert torch.equal(changed[~mirrored], batch[~mirrored])
+        sides.append(mirrored)
+        alone = augment(batch[7:9], examples[7:9], seed=5, epoch=epoch)  # whatever else is in the batch
+        assert torch.equal(alone, changed[7:9])
+    assert 0.42 < float(sides[0].float().mean()) < 0.58
+    assert torch.equal(sides[1], ~sides[0])
+    assert torch.equal(sides[2], sides[0])
+    assert torch.equal(sides[3], sides[1])
+    other = augment(batch, examples, seed=6, epoch=0)
+    assert not torch.equal(other, augment(batch, examples, seed=5, epoch=0))
+    free = [read_augment("flip")(batch, examples, seed=5, epoch=epoch) for epoch in (0, 1)]
+    twice = (free[0] == free[1]).flatten(1).all(1).float().mean()
+    assert 0.4 < float(twice) < 0.6  # what free draws do: half of the examples show one side twice
 
 
 def test_noise_has_its_deviation():

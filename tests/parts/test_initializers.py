@@ -65,10 +65,23 @@ def test_identity_passes_the_input_on():
     assert torch.equal(filled("identity", (3, 4)), torch.eye(3, 4))
 
 
+def test_a_partial_identity_passes_the_input_on_and_draws_the_other_units():
+    weight = filled("partial_identity", (500, 3, 3, 3), gain=2.0)
+    layer, x = nn.Conv2d(3, 500, 3, padding=1, bias=False), torch.randn(2, 3, 5, 5)
+    layer.weight.detach().copy_(weight)
+    torch.testing.assert_close(layer(x)[:, :3], 2 * x)
+    rest, limit = weight[3:], 2 / sqrt(27)
+    assert float(rest.abs().max()) <= limit
+    assert float(rest.std()) == pytest.approx(limit / sqrt(3), rel=0.02)
+    for shape in ((3, 3), (2, 4)):
+        assert torch.equal(filled("partial_identity", shape), torch.eye(*shape))
+
+
 @pytest.mark.parametrize("name", [name for name in INITIALIZERS if name not in ("constant", "identity", "bilinear")])
 def test_the_seed_alone_decides(name):
-    assert torch.equal(filled(name, seed=3), filled(name, seed=3))
-    assert not torch.equal(filled(name, seed=3), filled(name, seed=4))
+    shape = (600, 400)  # more units than inputs: `partial_identity` draws the rows beyond them
+    assert torch.equal(filled(name, shape, seed=3), filled(name, shape, seed=3))
+    assert not torch.equal(filled(name, shape, seed=3), filled(name, shape, seed=4))
 
 
 def test_without_a_generator_torchs_own_is_used():

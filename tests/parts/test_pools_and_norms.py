@@ -131,6 +131,19 @@ def test_lrns_k_alone():
     torch.testing.assert_close(NORMS["lrn"]((4, 2, 2), alpha=0.0, k=4.0, beta=0.5)(x), x / 2)
 
 
+def test_batchnorm_without_a_gain_learns_the_bias_alone():
+    plain, shifted = NORMS["batchnorm"]((2, 3, 3)), NORMS["batchnorm"]((2, 3, 3), scale=False)
+    assert [name for name, _ in shifted.named_parameters()] == ["bias"]
+    assert sorted(shifted.state_dict()) == ["bias", "num_batches_tracked", "running_mean", "running_var"]
+    x = torch.randn(5, 2, 3, 3)
+    for _ in range(2):
+        assert torch.equal(shifted(x), plain(x))
+    shifted.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(shifted.eval()(x), plain.eval()(x))
+    assert not list(NORMS["batchnorm"]((2, 3, 3), affine=False, scale=False).parameters())
+    assert [name for name, _ in NORMS["batchnorm"]((4,), scale=False).named_parameters()] == ["bias"]
+
+
 def test_batchnorm_learns_a_gain_and_a_bias_after_mean_0_and_variance_1():
     """E-18: the output has the learned mean and deviation, not 0 and 1."""
     norm = NORMS["batchnorm"]((2, 3, 3), eps=1e-3)

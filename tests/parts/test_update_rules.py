@@ -202,6 +202,53 @@ def test_muon_can_take_the_output_layer_too_and_gains_never():
     assert matrices(output="muon") == [(4, 3), (2, 4)]
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normed_muon_brings_matrices_to_length_and_moves_the_rest_by_nesterov(layout):
+    shapes = [(6, 3, 2, 2), (6,), (5, 24), (5,), (3, 5)]
+    ours = leaves(*shapes, dtype=torch.float32)
+    ours[0] = ours[0].detach().to(memory_format=layout).requires_grad_(True)
+    flat = [p.detach().clone() for p in leaves(*shapes, dtype=torch.float32)]
+    optimizer = OPTIMIZERS["normed_muon"](ours, lr=0.2, bias_lr=0.5, output_lr=0.05, rest_decay=0.01)
+    draw = torch.Generator().manual_seed(3)
+    matrices = [flat[0].flatten(1).requires_grad_(True), flat[2].requires_grad_(True)]
+    muon = torch.optim.Muon(matrices, lr=0.2, momentum=0.6, ns_steps=3, weight_decay=0.0)
+    plain = [flat[1], flat[3], flat[4]]
+    speeds = [torch.zeros_like(one) for one in plain]
+    for _ in range(4):
+        for weight in ours:
+            weight.grad = torch.randn(weight.shape, generator=draw)
+        for matrix, place in zip(matrices, (0, 2), strict=True):
+            matrix.grad = ours[place].grad.flatten(1)
+            with torch.no_grad():
+                matrix *= math.sqrt(len(matrix)) / matrix.norm()
+        for number, (one, place, rate) in enumerate(zip(plain, (1, 3, 4), (0.5, 0.5, 0.05), strict=True)):
+            g = ours[place].grad + 0.01 / rate * one
+            speeds[number] = 0.85 * speeds[number] + g
+            plain[number] = one - rate * (g + 0.85 * speeds[number])
+        optimizer.step()
+        muon.step()
+    torch.testing.assert_close(ours[0].flatten(1), matrices[0])
+    assert ours[0].is_contiguous(memory_format=layout)
+    torch.testing.assert_close(ours[2], matrices[1])
+    for one, place in zip(plain, (1, 3, 4), strict=True):
+        torch.testing.assert_close(ours[place].detach(), one, rtol=1e-5, atol=1e-6)
+
+
+def test_normed_muon_with_rates_of_zero_and_a_matrix_of_zeros():
+    weights = leaves((4, 3), (4,), (2, 4), dtype=torch.float32)
+    with torch.no_grad():
+        weights[0].zero_()
+    kept = [weight.detach().clone() for weight in weights]
+    optimizer = OPTIMIZERS["normed_muon"](weights, lr=0.1, bias_lr=0.0, output_lr=0.0, rest_decay=0.5)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert all(bool(weight.isfinite().all()) for weight in weights)
+    assert torch.equal(weights[1], kept[1])
+    assert torch.equal(weights[2], kept[2])
+    assert not torch.equal(weights[0], kept[0])
+
+
 def test_muon_without_matrices_is_adamw():
     ours, theirs = leaves((4,), dtype=torch.float32), leaves((4,), dtype=torch.float32)
     found = pushed(OPTIMIZERS["muon"](ours, adamw_lr=0.1), ours)
@@ -253,6 +300,7 @@ FUSED = {
     "sgd": "aten::_fused_sgd_", "momentum": "aten::_fused_sgd_", "nesterov": "aten::_fused_sgd_",
     "adam": "aten::_fused_adam_", "adamw": "aten::_fused_adamw_", "adagrad": "aten::_fused_adagrad_",
     "muon": "aten::_fused_adamw_", "rmsprop": "aten::_foreach_addcmul_", "adadelta": "aten::_foreach_addcmul_",
+    "normed_muon": "aten::_fused_sgd_",
 }  # fmt: skip
 
 
@@ -269,6 +317,7 @@ def test_the_fast_kernel_really_runs(name):
 
 
 OWN = [("momentum", {"form": "caffe"}), ("nesterov", {"form": "caffe"}), ("muon", {}), ("rmsprop", {"initial": 1.0})]
+OWN += [("normed_muon", {})]
 
 
 @pytest.mark.parametrize(("name", "given"), OWN)

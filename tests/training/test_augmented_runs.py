@@ -54,7 +54,7 @@ def test_the_network_reads_the_crop_from_training_to_prediction(tmp_path):
 def test_ten_crops_are_averaged_as_by_hand(tmp_path):
     run, data = trained(tmp_path / "run", "crop size=10", test_crops=10)
     predictor = nw.open(run.path).predictor()
-    assert predictor.encoder.ten == 10
+    assert predictor.encoder.views.size == 10
     model = predictor.forward.model.eval()
     with torch.no_grad():
         crops = ten_crop(data.encoder.encode_whole(torch.from_numpy(X)), 10)

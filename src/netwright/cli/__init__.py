@@ -8,14 +8,16 @@ from typing import Any
 
 import typer
 
-from netwright.cli import runs, show
+from netwright.cli import cache, runs, show
 from netwright.cli.console import GLOBAL, app, talk
+from netwright.cli.many import one_voice
 from netwright.cli.runs import recipe_of
+from netwright.data.telling import hush
 from netwright.errors import NetwrightError, UsageError, hint
 from netwright.language import LANGUAGES, say, speak
 
 WrongUsage: Any = typer.BadParameter.__base__  # click's UsageError, which newer releases of typer keep inside
-VERBS = (runs, show)
+VERBS = (cache, runs, show)
 """The modules whose verbs the application has."""
 
 __all__ = ["VERBS", "app", "main", "recipe_of"]
@@ -23,12 +25,14 @@ __all__ = ["VERBS", "app", "main", "recipe_of"]
 
 def main() -> None:
     """Run one command; errors become one to three lines and an exit code, never a traceback."""
+    _open_missing()
     streams = ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace"))
     for stream, errors in streams:  # bytes that are no text, names that do not fit the terminal
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
     code = 0
     try:
+        _hear()
         code = _run(sys.argv[1:])
         if sys.stdout is not None:
             sys.stdout.flush()  # here, so that a reader who left is noticed before the interpreter ends
@@ -36,6 +40,26 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = code or _stopped(error)
     sys.exit(code)
+
+
+def _open_missing() -> None:
+    """Open the streams that the caller has closed: else their numbers would go to files of the run."""
+    for handle, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != handle:
+                os.dup2(nowhere, handle)
+                os.close(nowhere)
+            setattr(sys, name, open(handle, "w" if handle else "r", encoding="utf-8"))  # noqa: SIM115  to the end
+
+
+def _hear() -> None:
+    """Make the signals that end a process end it in order: helpers ended, locks and temporary folders gone."""
+    from netwright.training.signals import WATCHED, leave
+
+    for number in WATCHED:
+        if signal.getsignal(number) is signal.SIG_DFL:  # Ctrl-C has its own exception; `nohup` stays in force
+            signal.signal(number, leave)
 
 
 def _run(words: list[str]) -> int:
@@ -48,7 +72,10 @@ def _run(words: list[str]) -> int:
         sys.excepthook = sys.__excepthook__ if talk.debug else _defect
         command: Any = typer.main.get_command(app)
         _translate(command)
-        command.main(words or ["--help"], prog_name="netwright", standalone_mode=False)
+        with one_voice(words, _fail):
+            ended = command.main(words or ["--help"], prog_name="netwright", standalone_mode=False)
+        if isinstance(ended, int):  # Ctrl-C, as newer releases of typer give it back
+            return ended
     except NetwrightError as error:
         return _fail(error.code, str(error))
     except WrongUsage as error:
@@ -89,6 +116,7 @@ def _global_options(words: list[str]) -> list[str]:
     if language not in (None, *LANGUAGES):
         raise UsageError(f"--lang {language!r}; it is one of: {', '.join(LANGUAGES)}")
     speak(language)
+    hush(talk.quiet)
     return rest
 
 

@@ -1,4 +1,4 @@
-"""Verbs on data and runs: look, train, resume, evaluate, predict, compare, report."""
+"""Verbs on data and runs: look, train, resume, rerun, evaluate, predict, compare, report."""
 
 import os
 import sys
@@ -57,6 +57,14 @@ def resume(run: Annotated[str, typer.Argument(help="A run folder.")]) -> None:
     from netwright.start import resume as resume_run
 
     answer(resume_run(run, quiet=talk.quiet))
+
+
+@app.command()
+def rerun(run: Annotated[str, typer.Argument(help="A run folder.")]) -> None:
+    """Train a run again from its own recipe and report the first step that differs."""
+    from netwright.repeat import rerun as rerun_run
+
+    answer(rerun_run(run, quiet=talk.quiet))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 from netwright.cli.console import answer, app, note
 from netwright.errors import UsageError
 from netwright.language import say
-from netwright.rundir import replace_bytes
+from netwright.storage import replace_bytes
 
 
 @app.command()

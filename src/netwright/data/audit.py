@@ -17,6 +17,9 @@ SHOWN = 10
 def digests(source: Source) -> list[bytes]:
     """One 16-byte digest an example; equal examples have equal digests."""
     examples = source.examples
+    known: list[bytes] | None = getattr(examples, "marks", None)
+    if known is not None:
+        return known
     if isinstance(examples, InMemory):
         rows = examples.tensor.contiguous().numpy()
         return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]

@@ -13,7 +13,7 @@ from netwright.catalogue import READERS, Part, Setting, check_settings, settings
 from netwright.data import audit
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED, load_embedded
-from netwright.data.encoders import Encoder, NumberEncoder, for_augment, no_ten_crops
+from netwright.data.encoders import Encoder, NumberEncoder, Piecewise, for_augment, looks_at, no_ten_crops
 from netwright.data.files.opening import open_tree
 from netwright.data.files.tree import Tree
 from netwright.data.readers.image_folder import flat_pictures
@@ -285,9 +285,13 @@ def fit_encoder(source: Source, train: np.ndarray, settings: Mapping[str, Any]) 
     if source.kind == "table":
         if settings.get("test_crops", 1) != 1:
             raise UsageError(no_ten_crops())
+        looks_at(settings, {})
         return TableEncoder.fit(source.examples.take(train), settings["normalize"])
-    if not isinstance(source.examples, InMemory) and len(train) > STATISTICS_SAMPLE:
-        chosen = permutation(len(train), settings["split_seed"], "statistics")[:STATISTICS_SAMPLE]
-        train = train[np.sort(chosen)]
-    examples = source.examples.take(train)
+    if isinstance(source.examples, InMemory):
+        examples: Any = source.examples.take(train)
+    else:
+        if len(train) > STATISTICS_SAMPLE:
+            chosen = permutation(len(train), settings["split_seed"], "statistics")[:STATISTICS_SAMPLE]
+            train = train[np.sort(chosen)]
+        examples = Piecewise(source.examples, train, source.examples.take(train[:1]).shape[1:])
     return for_augment(NumberEncoder.fit(source.kind, examples, settings["normalize"]), examples, settings)

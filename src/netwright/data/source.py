@@ -35,6 +35,8 @@ class InMemory:
     """Examples that all lie in one tensor, the first axis counting them."""
 
     tensor: Tensor
+    marks: list[bytes] | None = field(default=None, repr=False, compare=False)
+    """One digest an example, as `audit.digests` makes it, where it is known already."""
 
     def __len__(self) -> int:
         return len(self.tensor)

@@ -31,6 +31,7 @@ from netwright.data.targets import ClassTargets, Targets, targets_from
 from netwright.data.targets import number as as_number
 from netwright.errors import DataError, UsageError, beside
 from netwright.language import say
+from netwright.parts.augmentations import ONE, Views
 from netwright.recipe import DATA, MODULE, Recipe
 from netwright.report.judge import Judgement, judge
 from netwright.rundir import RunFolder
@@ -99,6 +100,7 @@ class Predictor:
             settings(recipe, "loss"),
             where.device,
             where.precision,
+            where.layout,
         )
         return cls(forward, encoder, targets, record["settings"], record["reader"])
 
@@ -107,13 +109,13 @@ class Predictor:
         return "table" if isinstance(self.encoder, TableEncoder) else self.encoder.inputs["kind"]
 
     @property
-    def _ten(self) -> int:
-        """The side of the ten crops whose answers are averaged; 0 where there is one look."""
-        return getattr(self.encoder, "ten", 0)
+    def _views(self) -> Views:
+        """The looks at a picture whose answers are averaged."""
+        return getattr(self.encoder, "views", ONE)
 
     def _read(self, examples: Any) -> Tensor:
         """What `Forward.outputs` takes: inputs of the network, or whole pictures where ten crops come."""
-        return self.encoder.encode_whole(examples) if self._ten else self.encoder.encode(examples)
+        return self.encoder.encode_whole(examples) if self._views.whole else self.encoder.encode(examples)
 
     def predict(self, inputs: Sequence[Any], say_line: Callable[[str], None] | None = None) -> Predictions:
         """Predict paths (pictures, folders, tables, arrays), arrays, data frames, or lists of rows.
@@ -136,7 +138,7 @@ class Predictor:
         return Predictions(self._answers(encoded, names))
 
     def _answers(self, encoded: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
-        outputs = self.forward.predictions(self.forward.outputs(encoded, self._ten))
+        outputs = self.forward.predictions(self.forward.outputs(encoded, self._views))
         if isinstance(self.targets, ClassTargets):
             classes = self.targets.classes
             return [
@@ -298,8 +300,8 @@ class Predictor:
         positions = source.given.get("test", np.arange(len(source.targets)))
         raw = source.targets[positions]
         inputs = self.encoder.encode(source.examples.take(positions))  # first: columns that lack say more than a target
-        looks = self._read(source.examples.take(positions)) if self._ten else inputs
-        encoded, outputs = self.targets.encode(raw), self.forward.outputs(looks, self._ten)
+        looks = self._read(source.examples.take(positions)) if self._views.whole else inputs
+        encoded, outputs = self.targets.encode(raw), self.forward.outputs(looks, self._views)
         truth = (
             encoded.numpy() if isinstance(self.targets, ClassTargets) else np.array([as_number(value) for value in raw])
         )

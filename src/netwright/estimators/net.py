@@ -263,7 +263,7 @@ class Net(BaseEstimator):
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
                 for step in steps(state, rows, self.n_iter_ + epochs):  # type: ignore[arg-type]
                     if step.epoch_done:
-                        self._note(step.epoch + 1, state.take_mean("epoch"), simple["verbose"])
+                        self._note(step.epoch + 1, state.tally.mean("epoch"), simple["verbose"])
         except NonFinite as error:
             text = say("a smaller lr, standardize=True or rows without giant numbers may cure it")
             raise UsageError(f"{type(self).__name__}: {error}; {text}") from None

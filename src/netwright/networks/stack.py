@@ -29,7 +29,7 @@ from netwright.networks.convolutions import OUT, WEIGHTED
 from netwright.networks.layers import LAYERS, Modules, Parallel, Residual, Shape, Steps, projection
 from netwright.networks.notes import RowsAsSteps
 from netwright.networks.shapes import Ends, described, shape_of, units
-from netwright.parts.initializers import WEIGHTY, initialise, read_init
+from netwright.parts.initializers import drawn, initialise, read_init
 from netwright.parts.notation import GROUPS, Item, read_items, settings_from
 
 MOST_LAYERS = 5_000
@@ -265,7 +265,7 @@ class _Builder:
 
     def initialise(self, made: Modules, inits: Mapping[str, str], where: str, after: str) -> None:
         module = made[""]
-        weighty = any(isinstance(one, WEIGHTY) or getattr(one, "placewise", False) for one in module.modules())
+        weighty = any(map(drawn, module.modules()))
         if inits and not weighty:
             raise UsageError(
                 say("{where}: it has no weights that {name} could fill.", where=where, name=next(iter(inits)))

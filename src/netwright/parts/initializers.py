@@ -30,6 +30,11 @@ def read_init(spec: str, where: str = "init") -> tuple[Part, dict[str, Any]]:
     return part, settings_from(call, part.settings, f"{where} {call.name!r}")
 
 
+def drawn(layer: nn.Module) -> bool:
+    """Whether a layer has weights that an initializer fills; those that begin from data are worked out instead."""
+    return (isinstance(layer, WEIGHTY) or getattr(layer, "placewise", False)) and not getattr(layer, "from_data", False)
+
+
 def apply_init(
     module: nn.Module, spec: str, generator: Generator | None = None, *, which: Literal["weight", "bias"] = "weight"
 ) -> None:
@@ -40,7 +45,7 @@ def apply_init(
     """
     part, settings = read_init(spec)
     for layer in module.modules():
-        if isinstance(layer, WEIGHTY) or getattr(layer, "placewise", False):
+        if drawn(layer):
             gates = {"LSTM": 4, "GRU": 3}.get(getattr(layer, "mode", ""), 1)
             for name, weight in layer.named_parameters(recurse=False):
                 if name.startswith(which):
@@ -234,6 +239,21 @@ def identity(weight: Weight, generator: Generator | None = None, *, gain: Gain =
         for size in weight.shape[2:]:
             middle = middle.select(2, (size - 1) // 2)
         middle.diagonal().fill_(gain)
+
+
+@INITIALIZERS.add(source="Jordan 2024, arXiv:2404.00498 (identity initialisation); further rows: torch's default")
+def partial_identity(weight: Weight, generator: Generator | None = None, *, gain: Gain = 1.0) -> None:
+    """Passes the input on through the first units, as `identity`, and draws the weights of further ones.
+
+    Formula: w[i, i, centre] = gain and 0 elsewhere for i < in; w[i] ~ U(-a, a), a = gain / sqrt(fan_in), for i >= in
+
+    Where a layer has more units than inputs, `identity` would leave the others at 0.
+    """
+    limit = gain / sqrt(fans(weight)[0])
+    with torch.no_grad():
+        first, rest = weight[: weight.shape[1]], weight[weight.shape[1] :]
+        identity(first, generator, gain=gain)
+        rest.uniform_(-limit, limit, generator=generator)
 
 
 def fans(weight: Weight) -> tuple[int, int]:

@@ -23,20 +23,31 @@ def norm(spec: str, shape: Shape, where: str = "norm") -> nn.Module:
 
 @NORMS.add(source="Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1")
 def batchnorm(
-    shape: Shape, *, eps: Tiny = 1e-5, momentum: Annotated[float, Range(0, 1)] = 0.1, affine: bool = True
+    shape: Shape,
+    *,
+    eps: Tiny = 1e-5,
+    momentum: Annotated[float, Range(0, 1)] = 0.1,
+    affine: bool = True,
+    scale: bool = True,
 ) -> nn.Module:
     """Rescales each channel by the mean and variance of the batch, then by a learned gain and bias.
 
     Formula: gamma * (x - mean) / sqrt(variance + eps) + beta;
     in use the running ones, r <- (1 - momentum) r + momentum * batch
 
-    TensorFlow's `decay` is 1 - momentum.
+    TensorFlow's `decay` is 1 - momentum. `scale = false` keeps gamma at 1 and learns beta alone, `affine = false`
+    learns neither.
     """
     if len(shape) == 2:
         text = say("batchnorm wants maps or a vector, but a sequence of {steps} steps came.", steps=shape[0])
         raise UsageError(text + " " + say("Did you mean {best!r}?", best="layernorm"))
     kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
-    return kind(shape[0], eps=eps, momentum=momentum, affine=affine)
+    made = kind(shape[0], eps=eps, momentum=momentum, affine=affine)
+    if affine and not scale:
+        ones = made.weight.detach()
+        del made.weight
+        made.register_buffer("weight", ones, persistent=False)  # CUDA's fast kernels want a gain, and 1 is one
+    return made
 
 
 @NORMS.add(source="Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 3")

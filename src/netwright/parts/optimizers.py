@@ -227,6 +227,50 @@ def muon(
     return Muon(made)
 
 
+@OPTIMIZERS.add(source="Jordan 2024, cifar10-airbench, airbench94_muon.py: its rule and its rates")
+def normed_muon(
+    params: Params,
+    *,
+    lr: Rate = 0.24,
+    momentum: Share = 0.6,
+    iterations: Annotated[int, Range(1, 99)] = 3,
+    bias_lr: Rate = 0.1,
+    output_lr: Rate = 0.1,
+    rest_momentum: Annotated[float, Range(1e-6, 0.9999999)] = 0.85,
+    rest_decay: Annotated[float, Range(0, 1)] = 0.0,
+) -> Optimizer:
+    """Muon on matrices of a fixed length, for short trainings; biases and the output layer move by Nesterov momentum.
+
+    Formula: w <- sqrt(out) w / |w|; w <- w - lr * c * orthogonal(u), u, c and `orthogonal` as in `muon`; the rest:
+    v <- rest_momentum * v + g + (rest_decay/r) w; w <- w - r (g + (rest_decay/r) w + rest_momentum * v), r = `bias_lr`
+    or `output_lr`
+
+    The fixed length makes `lr` the angle of a step, whatever the scale of the weights; it suits layers with a norm
+    behind them, which undoes any scale. `bias_lr` belongs to biases and gains, `output_lr` to the last matrix, where
+    there are several. `rest_decay` is the share that one step at the full rate takes off (before momentum).
+    """
+    rule = {"lr": lr, "momentum": momentum, "nesterov": True, "ns_steps": iterations, "weight_decay": 0.0}
+    matrix, plain = MatrixMuon([torch.zeros(1, 1)]).defaults, SGD([torch.zeros(1, 1)]).defaults
+    groups = _grouped(_listed(params))
+    wide = [weight for group in groups for weight in group["params"] if _is_matrix(weight)]
+    last = wide[-1] if len(wide) > 1 else None
+    made = []
+    for group in groups:
+        own = {key: value for key, value in group.items() if key != "params"}
+        inner = [weight for weight in group["params"] if _is_matrix(weight) and weight is not last]
+        if inner:
+            made.append({**matrix, **rule, "matrix": True, "normed": True, **own, "params": inner})
+        vectors = [weight for weight in group["params"] if not _is_matrix(weight)]
+        output = [last] if last is not None and any(weight is last for weight in group["params"]) else []
+        for rate, weights in ((bias_lr, vectors), (output_lr, output)):
+            kernel = {"fused" if _quick(weights) else "foreach": _quick(weights)}
+            rest = {"lr": rate, "momentum": rest_momentum, "nesterov": True, "matrix": False}
+            decay = {"weight_decay": rest_decay / rate if rate else 0.0}
+            if weights:
+                made.append({**plain, **rest, **decay, **kernel, **own, "params": weights})
+    return Muon(made, SGD)
+
+
 def _is_matrix(weight: Tensor) -> bool:
     """Whether a weight is a matrix, or more axes that make one; gains of shape (channels, 1, 1) are a vector."""
     return weight.ndim == 2 or (weight.ndim > 2 and weight[0].numel() > 1)

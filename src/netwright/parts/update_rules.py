@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim import Muon as MatrixMuon
 
 
@@ -76,15 +76,17 @@ class MeanSquare(Optimizer):
 
 
 class Muon(Optimizer):
-    """Muon for the groups marked `matrix`, AdamW for the others; one optimizer to the loop and to checkpoints.
+    """Muon for the groups marked `matrix`, torch's rule `other` for the rest; one optimizer to the loop and to
+    checkpoints.
 
-    Weights of convolutions are taken as matrices (out, in * window), as in the method's own source.
+    Weights of convolutions are taken as matrices (out, in * window), as in the method's own source. A group marked
+    `normed` has each matrix brought to the length sqrt(out) before its step.
     """
 
-    def __init__(self, groups: list[dict[str, Any]]) -> None:
+    def __init__(self, groups: list[dict[str, Any]], other: type[AdamW] | type[SGD] = AdamW) -> None:
         super().__init__(groups, {})
         held = torch.zeros(1, 1)
-        self._matrix, self._other = MatrixMuon([held]), AdamW([held])
+        self._matrix, self._other = MatrixMuon([held]), other([held])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -98,6 +100,8 @@ class Muon(Optimizer):
             moving = [weight for weight in group["params"] if weight.grad is not None]
             if not group["matrix"] or not moving:
                 continue
+            if group.get("normed"):
+                _to_length(moving)
             flat = [weight.detach().flatten(1) for weight in moving]
             for one, weight in zip(flat, moving, strict=True):
                 one.grad = weight.grad.flatten(1)
@@ -109,6 +113,14 @@ class Muon(Optimizer):
                 if one.data_ptr() != weight.data_ptr():  # channels-last memory: the matrix was a copy
                     weight.copy_(one.view_as(weight))
         return loss
+
+
+def _to_length(weights: list[Tensor]) -> None:
+    """Bring each matrix to the length sqrt(rows): rows of length 1 on average. One of zeros stays."""
+    lengths = torch._foreach_norm(weights)
+    torch._foreach_clamp_min_(lengths, torch.finfo(torch.float32).tiny)
+    for weight, length in zip(weights, lengths, strict=True):
+        weight.mul_(len(weight) ** 0.5 / length)
 
 
 def _evaluated(closure: Callable[[], float] | None) -> float | None:

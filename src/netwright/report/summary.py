@@ -11,6 +11,7 @@ from netwright.catalogue import METRICS
 from netwright.data.dataset import Dataset
 from netwright.doctor.symptoms import Trace, examine
 from netwright.language import say
+from netwright.parts.augmentations import ONE
 from netwright.randomness import permutation
 from netwright.report.bag import bag_scores
 from netwright.report.baselines import baselines
@@ -112,8 +113,8 @@ def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, A
     dataset = job.dataset
     name = "accuracy" if dataset.task == "classify" else "r2"
     sample = np.linspace(0, dataset.examples["train"] - 1, min(TRAIN_SAMPLE, dataset.examples["train"])).astype(int)
-    ten = getattr(dataset.encoder, "ten", 0)
-    outputs = forward.outputs(dataset.encode(dataset.splits["train"][sample], whole=ten > 0), ten)
+    views = getattr(dataset.encoder, "views", ONE)
+    outputs = forward.outputs(dataset.encode(dataset.splits["train"][sample], whole=views.whole), views)
     seen = METRICS[name].build(truths(dataset, "train")[sample], forward.predictions(outputs))
     counts = (
         np.bincount(truths(dataset, "train"), minlength=len(dataset.classes)) if dataset.classes else np.zeros(0, int)

@@ -81,6 +81,7 @@ def _fold(job: Job, train: np.ndarray, held: np.ndarray) -> dict[str, float | No
         settings(job.recipe, "loss"),
         job.launch.device,
         job.launch.precision,
+        job.launch.layout,
     )
     predictions = forward.predictions(forward.split_outputs(dataset, "test"))
     names = [name for name, part in METRICS.items() if part.facts["task"] == dataset.task]

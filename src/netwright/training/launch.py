@@ -122,7 +122,7 @@ def _local_cuda(device: torch.device) -> torch.device:
         return device
     local, found = here().seat.local, torch.cuda.device_count()
     if local >= found:
-        text = say("{count} ranks on this machine want a CUDA device each, and it has {found}: device=cpu runs on cores",
+        text = say("{count} ranks of this machine want a CUDA device each, and it has {found}; device=cpu needs none",
                    count=here().seat.beside, found=found)  # fmt: skip
         raise MissingError(text)
     torch.cuda.set_device(local)

@@ -5,6 +5,7 @@ It yields after every step; logging, validation, saving, early stopping and live
 `update(state, batch) -> Terms` with any number of optimizers. Order, counting, probes and records stay here.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from netwright.data.batches import Batch, Batches
 from netwright.errors import NetwrightError
 from netwright.language import say
-from netwright.randomness import seed_of
+from netwright.randomness import mixed
 from netwright.training.objective import Terms
 from netwright.training.spread import broken_examples, shared_terms
 from netwright.training.state import State
@@ -107,7 +108,8 @@ def gradient_step(state: State, batch: Batch) -> Terms:
     with state.autocast():
         terms = shared_terms(state.ranks, state.objective(state.run, batch, state.draw()), batch)
     require_finite(state, batch, "loss", terms.loss, terms.per_example)
-    state.optimizer.zero_grad(set_to_none=True)
+    for parameter in state.parameters:
+        parameter.grad = None  # what `zero_grad` does, without the profiler's mark around it
     if state.scaler is None:
         terms.loss.backward()
         state.penalties.add(state.penalised, terms)
@@ -143,8 +145,10 @@ def clip(state: State) -> Tensor | float:
 
 
 def _norm(gradients: list[Tensor], state: State) -> Tensor | float:
-    norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    return norm if state.works_ahead else norm.item()
+    if state.works_ahead:
+        return torch.stack(torch._foreach_norm(gradients)).norm()
+    # One after the other takes half the time of one call for all, where there are few: measured with 6 and 8 weights.
+    return math.hypot(*(torch.linalg.vector_norm(gradient).item() for gradient in gradients))
 
 
 def require_finite(state: State, batch: Batch, where: str, value: Tensor | float, per_example: Tensor) -> None:
@@ -161,15 +165,13 @@ def require_finite(state: State, batch: Batch, where: str, value: Tensor | float
     inputs = batch.inputs.flatten(1)
     if inputs.is_floating_point():
         broken |= (~inputs.isfinite().all(1)).cpu().numpy()
-    found = broken_examples(state.ranks, batch.examples[broken])
-    examples = found if len(found) else batch.examples if batch.whole is None else batch.whole
+    examples = broken_examples(state.ranks, batch, batch.examples[broken])
     raise NonFinite(where, state.step + 1, batch.epoch + 1, examples)
 
 
 def seed_step(state: State) -> None:
     """Random numbers inside the network (dropout) become a pure function of (seed, step, rank)."""
-    others = ["rank", state.ranks.number] if state.ranks.number else []
-    seed = seed_of(state.seed, "step", state.step, *others)
+    seed = mixed(state.step_seed, state.step)
     torch.default_generator.manual_seed(seed)
     if state.device.type == "cuda":
         torch.cuda.manual_seed(seed)

@@ -14,7 +14,7 @@ from netwright.data.batches import Batch
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.blocks import Scores
-from netwright.parts.losses.reading import wide
+from netwright.parts.losses.reading import Trusting, wide
 from netwright.randomness import seed_of
 
 
@@ -101,11 +101,14 @@ def supervised(loss: Loss) -> Objective:
 
     Formula: l(main) + a * sum of l(head) over auxiliary heads, where the network has them; a = its `auxiliary_weight`
     """
+    trusting = Trusting(False)
 
     def objective(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
         outputs = model(batch.inputs)
         main, heads = outputs if isinstance(outputs, Scores) else (outputs, ())
-        values, weights = judged(loss, main, batch)
+        with trusting:
+            values, weights = judged(loss, main, batch)
+        trusting.wanted = True
         if not heads:
             return Terms(values, weight=weights)
         extra = float(model.auxiliary_weight) * torch.stack([judged(loss, head, batch)[0] for head in heads]).sum(0)  # type: ignore[arg-type]

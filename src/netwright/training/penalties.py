@@ -26,8 +26,10 @@ class Penalties(NamedTuple):
 
     def add(self, weights: list[Tensor], terms: Terms) -> None:
         """Add the penalties' gradients to those of `weights`, and their values to the parts of `terms`."""
+        if not (self.l1 or self.l2):
+            return
         moving = [weight for weight in weights if weight.grad is not None]
-        if not moving or not (self.l1 or self.l2):
+        if not moving:
             return
         plain = [weight.detach() for weight in moving]
         slopes = [weight.grad for weight in moving if weight.grad is not None]

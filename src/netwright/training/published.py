@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from netwright.catalogue import NETWORKS
+from netwright.language import say
 from netwright.recipe import Recipe
 from netwright.training.bagging import Bagged
+from netwright.training.preparing import prepare
 from netwright.weights.freezing import freeze
 from netwright.weights.load import Loaded, load
 
@@ -38,10 +40,17 @@ def frozen(model: nn.Module, recipe: Recipe) -> list[nn.Module]:
 
 
 def begin(job: "Job") -> None:
-    """Before the first step: load the published weights where nobody has yet, record the file, say what was done.
+    """Before the first step: load the published weights where nobody has yet, record the file, say what was done; then
+    layers that begin from data see their sample of it.
 
     A run that was killed before its first checkpoint begins again: a file that is not the recorded one is refused.
     """
+    _load(job)
+    for name, count in prepare(job.model, job.dataset, job.recipe.seed).items():
+        job.progress.say(say("layer {name} begins from {count:,} training examples", name=name, count=count))
+
+
+def _load(job: "Job") -> None:
     if job.folder is None or not job.recipe.table("network").get("weights"):
         return
     again(job, job.model)

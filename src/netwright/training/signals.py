@@ -18,6 +18,11 @@ class Interrupted(BaseException):
         super().__init__(number)
 
 
+def leave(number: int, frame: FrameType | None) -> None:
+    """A handler for all that stands around a training: leave at once, in order, with the signal's exit code."""
+    raise Interrupted(number)
+
+
 class Watch:
     """Remembers the first signal; the handler does nothing else."""
 
@@ -37,7 +42,8 @@ def watching() -> Iterator[Watch]:
     if threading.current_thread() is not threading.main_thread():
         yield watch
         return
-    before = {number: signal.signal(number, watch._handle) for number in WATCHED}
+    heard = [number for number in WATCHED if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup` stays in force
+    before = {number: signal.signal(number, watch._handle) for number in heard}
     try:
         yield watch
     finally:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from netwright.data.batches import Batch
 from netwright.errors import RunError
 from netwright.language import say
+from netwright.randomness import seed_of
 from netwright.training.number_type import keep_outputs_exact, number_type
 from netwright.training.objective import Draw, Objective, Terms
 from netwright.training.penalties import Penalties, penalised
@@ -62,10 +63,13 @@ class State:
     """Whether the device works ahead of this program, so that reading a number from it would make both wait."""
 
     def __post_init__(self) -> None:
+        rank = self.ranks.number
+        self.step_seed = seed_of(self.seed, "step", *(("rank", rank) if rank else ()))
         self.run = self.run if self.run is not None else self.model
         if self.precision != "float32":
             keep_outputs_exact(self.model)
-        self.works_ahead = self.works_ahead or (self.device.type == "cuda" and not self.skips)
+        alone = not self.skips and not self.ranks.many  # ranks agree at every step, which waits for the device
+        self.works_ahead = self.works_ahead or (self.device.type == "cuda" and alone)
         self.rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in self.optimizers.items()}
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "float16" else None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]

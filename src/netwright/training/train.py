@@ -1,5 +1,8 @@
 """One training from a resolved recipe: loop, validation, best weights, log, saves, stopping."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from netwright.training.checkpoints import Checkpoint, model_tensors
@@ -17,12 +20,13 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Outcome:
         begin(job)
     initial = model_tensors(job.model)
     keeper = Keeper(job, new_state(job), new_batches(job))
-    if checkpoint is not None:
-        keeper.restore(checkpoint)
-    else:
-        keeper.best_weights = initial
-        keeper.save()
-    with torch.random.fork_rng(devices=[]), watching() as watch:
+    with torch.random.fork_rng(devices=[]), watching() as watch, saving(keeper):
+        job.ranks.watch = watch
+        if checkpoint is not None:
+            keeper.restore(checkpoint)
+        else:
+            keeper.best_weights = initial
+            keeper.save()
         if not keeper.stopped:
             if checkpoint is None:
                 keeper.procedure.begin()
@@ -31,15 +35,26 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Outcome:
     return keeper.outcome(initial)
 
 
+@contextmanager
+def saving(keeper: Keeper) -> Iterator[None]:
+    """However a training ends, the save in flight is waited for and its thread ends; no failure of it is lost."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        keeper.close(failed=failed)
+
+
 def _train(job: Job, keeper: "Keeper", watch: Watch) -> None:
     try:
         for step in steps(keeper.state, keeper.batches, job.training["epochs"], job.probes):
             keeper.after_step(step)
             if step.epoch_done and keeper.after_epoch(step):
                 break
-            if watch.number:
-                keeper.save()
-                raise Interrupted(watch.number)
+            if number := job.ranks.signal if job.ranks.many else watch.number:
+                keeper.save(last=True)
+                raise Interrupted(number)
             if keeper.save_due():
                 keeper.save()
     except NonFinite as error:
@@ -48,4 +63,4 @@ def _train(job: Job, keeper: "Keeper", watch: Watch) -> None:
         keeper.non_finite = {"where": error.where, "step": error.step, "epoch": error.epoch, "examples": ids}
         job.progress.say(str(error))
     keeper.stopped = keeper.stopped or "epochs"
-    keeper.save()
+    keeper.save(last=True)

@@ -12,7 +12,7 @@ from typing import Any
 from netwright.data.files.tree import printable
 from netwright.errors import DataError, NetwrightError, UsageError, beside
 from netwright.language import language, say
-from netwright.rundir import sync_folder
+from netwright.storage import sync_folder
 from netwright.weights.reader import seconds_for
 
 FOREIGN = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl", ".pth.tar", ".t7")

@@ -173,10 +173,11 @@ def fit(picture: Picture, size: tuple[int, int], channels: int) -> UInt8[Tensor,
     The largest centred box of the wanted proportions is resized (triangle filter over the whole footprint of an
     output pixel). Grey is L = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); grey becomes RGB by repeating.
     """
-    return torch.from_numpy(_fit(picture.pixels, size, channels))
+    return torch.from_numpy(fit_pixels(picture.pixels, size, channels))
 
 
-def _fit(pixels: NDArray[np.uint8], size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+def fit_pixels(pixels: NDArray[np.uint8], size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """`fit` for (height, width, channels) arrays; returns (channels, height, width)."""
     height, width, found = pixels.shape
     if (height, width) != size or (found == 3 and channels == 1):
         image = Image.fromarray(pixels if found == 3 else pixels[:, :, 0])

@@ -49,6 +49,7 @@ _FORMS = (
     _Form("cifar100", True, r"train\.bin", r"test\.bin", ("fine_label_names.txt", "coarse_label_names.txt")),
     _Form("cifar100", False, r"train", r"test", ("meta",)),
 )
+_ANY_BATCH = re.compile("|".join(f"{form.train}|{form.test}" for form in _FORMS)).fullmatch
 
 
 def _batches(tree: Tree) -> dict[tuple[str, _Form], list[str]]:
@@ -59,7 +60,8 @@ def _batches(tree: Tree) -> dict[tuple[str, _Form], list[str]]:
     """
     entries = {entry.name: entry.size for entry in tree.entries}
     found: dict[tuple[str, _Form], list[str]] = {}
-    for name, size in sorted(entries.items(), key=lambda item: (len(item[0]), item[0])):
+    likely = [(name, size) for name, size in entries.items() if _ANY_BATCH(name.rpartition("/")[2])]
+    for name, size in sorted(likely, key=lambda item: (len(item[0]), item[0])):
         path = PurePosixPath(name)
         folder = str(path.parent)
         for form in _FORMS:

@@ -1,31 +1,17 @@
 """Folders of pictures, one folder a class: `train/ants/1.jpg`, or `ants/1.jpg` alone; also within an archive."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from netwright.catalogue import READERS, Range
 from netwright.data.files.tree import Tally, Tree, printable
-from netwright.data.pictures.decode import (
-    FILE_LIMIT,
-    SUFFIXES,
-    Picture,
-    decode,
-    fit,
-    in_threads,
-    reason_of,
-    suffix,
-    too_large,
-)
-from netwright.data.pictures.headers import Broken, examine
-from netwright.data.source import Examples, InMemory, Source
+from netwright.data.pictures.decode import FILE_LIMIT, SUFFIXES, decode, suffix
+from netwright.data.pictures.gathering import Gathering, Survey
+from netwright.data.source import Examples, Source
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 
@@ -102,33 +88,6 @@ def flat_pictures(tree: Tree) -> int:
     return 0 if recognises(tree) else sum(_is_picture(entry.name) for entry in tree.entries)
 
 
-@dataclass(frozen=True)
-class LazyPictures:
-    """Pictures that are too many for memory: decoded anew each time they are taken."""
-
-    tree: Tree
-    names: list[str]
-    size: tuple[int, int]
-    channels: int
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> UInt8[Tensor, "batch channels height width"]:
-        """The pictures at `positions`, in that order, decoded by a few threads. Errors: DataError where one is gone."""
-        chosen = [self.names[int(position)] for position in np.asarray(positions)]
-        found = torch.empty((len(chosen), self.channels, *self.size), dtype=torch.uint8)
-
-        def put(place: int) -> None:
-            name = chosen[place]
-            picture = decode(self.tree.read(name, FILE_LIMIT), printable(name), least=self.size)
-            found[place] = fit(picture, self.size, self.channels)
-
-        with ThreadPoolExecutor(min(4, max(1, len(chosen))), thread_name_prefix="pictures") as pool:
-            list(pool.map(put, range(len(chosen))))
-        return found
-
-
 @READERS.add(
     recognises=recognises,
     given="class folders of pictures (train/ val/ test/ of class folders, or class folders alone; "
@@ -140,6 +99,7 @@ def image_folder(
     size: int | str | list = "auto",
     channels: Literal["auto", 1, 3] = "auto",
     memory: Annotated[int, Range(1, 2**20)] = 2048,
+    workers: Annotated[int | Literal["auto"], Range(0, 1024)] = "auto",
 ) -> Source:
     """Pictures in one folder a class, as uint8 (channels, height, width).
 
@@ -147,7 +107,8 @@ def image_folder(
         size: `auto` (the common size; 96x96 where sizes differ), 96, "96x96" or [height, width]: the shorter side
             is resized with antialiasing, the centre cut out.
         channels: `auto` (1 where all pictures are grey, else 3), 1 or 3.
-        memory: MiB that the decoded pictures may take; above, they are decoded again for each batch.
+        memory: MiB that the decoded pictures may take; above, they stay in the cache and are read from there.
+        workers: threads that decode; `auto`: one for each core. They never change a pixel.
 
     A `val` folder without a `test` folder is the test set. Pictures that cannot be read are reported and left out.
     Errors: DataError where nothing can be read.
@@ -158,18 +119,38 @@ def image_folder(
     tally = Tally()
     for name in layout.strays:
         tally.add(printable(name), say("a picture in no class folder"), say("left out"))
-    sizes, greys = _survey(tree, layout, tally)
-    if wanted is None:
-        wanted = _common_size(tree, sizes)
-    if channels == "auto":
-        colours = [name for name, grey in greys.items() if not grey]
-        channels = 3 if any(_readable(tree, name) for name in colours) else 1
-    names = [name for name in layout.files if name in sizes]
-    examples, names = _decoded(tree, names, wanted, channels, memory, tally)
+    names = list(layout.files)
+    lengths = {entry.name: entry.size for entry in tree.entries}
+    threads = cores() if workers == "auto" else max(1, workers)
+    asked = [list(wanted) if wanted else size, channels]
+    reading = Gathering(tree, names, [lengths[name] for name in names], asked, memory, threads)
+    found = reading.run(lambda survey: _settled(tree, names, survey, wanted, channels))
+    for position, kind, action, detail in found.events:
+        tally.add(printable(names[position]), kind, action, detail)
+    names = [names[position] for position in found.kept]
     if not names:
         raise DataError(_nothing(tree, tally))
     _missing_classes(layout, names, tally)
-    return _source(tree, layout, names, examples, tally)
+    return _source(tree, layout, names, found.examples, tally)
+
+
+def _settled(
+    tree: Tree, names: list[str], survey: Survey, size: tuple[int, int] | None, channels: Literal["auto", 1, 3]
+) -> tuple[tuple[int, int], int]:
+    """Size and channels: as asked, or what the headers of all pictures say."""
+    if size is None:
+        size = _common_size(tree, {names[at]: own for at, own in survey.sizes.items()})
+    if channels == "auto":
+        colours = [names[at] for at, grey in survey.greys.items() if not grey]
+        channels = 3 if any(_readable(tree, name) for name in colours) else 1
+    return size, channels
+
+
+def cores() -> int:
+    """The number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _size(size: int | str | list) -> tuple[int, int] | None:
@@ -187,28 +168,6 @@ def _size(size: int | str | list) -> tuple[int, int] | None:
             say('data.size = {size!r}; it is "auto", 96, "96x96" or [96, 96], each side 1 to 4096 pixels', size=size)
         )
     return numbers[0], numbers[1]
-
-
-def _survey(tree: Tree, layout: _Layout, tally: Tally) -> tuple[dict[str, tuple[int, int]], dict[str, bool]]:
-    """Upright (height, width) and greyness of each picture whose header can be read; nothing is decoded."""
-    sizes: dict[str, tuple[int, int]] = {}
-    greys: dict[str, bool] = {}
-    lengths = {entry.name: entry.size for entry in tree.entries}
-    for name in layout.files:
-        if lengths[name] > FILE_LIMIT:
-            _leave_out(tally, name, too_large(name))
-    for name, data in tree.walk(name for name in layout.files if lengths[name] <= FILE_LIMIT):
-        try:
-            header = examine(data)
-        except Broken as error:
-            _leave_out(tally, name, DataError(f"{printable(name)}: {error}"))
-            continue
-        sizes[name], greys[name] = header.size, header.grey
-    return sizes, greys
-
-
-def _leave_out(tally: Tally, name: str, error: DataError) -> None:
-    tally.add(printable(name), say("unreadable picture"), say("left out"), reason_of(error, name))
 
 
 def _readable(tree: Tree, name: str) -> bool:
@@ -229,38 +188,6 @@ def _common_size(tree: Tree, sizes: dict[str, tuple[int, int]]) -> tuple[int, in
         if len(standing) > 1:
             break
     return standing[0] if len(standing) == 1 else SIZE_WHERE_SIZES_DIFFER
-
-
-def _decoded(
-    tree: Tree, names: list[str], size: tuple[int, int], channels: int, memory: int, tally: Tally
-) -> tuple[Examples, list[str]]:
-    """The fitted pictures and the names of those that could be read, in the order of `names`."""
-
-    def work(name: str, data: bytes) -> tuple[Tensor | None, list[str]]:
-        picture: Picture = decode(data, printable(name), least=size)
-        return (fit(picture, size, channels) if ready else None), picture.oddities
-
-    ready = len(names) * channels * size[0] * size[1] <= memory * 2**20
-    place = {name: index for index, name in enumerate(names)}
-    tensor = torch.empty((len(names) if ready else 0, channels, *size), dtype=torch.uint8)
-    good = np.zeros(len(names), bool)
-    for name, outcome in in_threads(tree.walk(names), work):
-        if isinstance(outcome, DataError):
-            _leave_out(tally, name, outcome)
-            continue
-        pixels, oddities = outcome
-        good[place[name]] = True
-        if pixels is not None:
-            tensor[place[name]] = pixels
-        for oddity in oddities:
-            tally.add(printable(name), oddity, say("kept"))
-    kept = [name for name, fine in zip(names, good, strict=True) if fine]
-    if not ready:
-        return LazyPictures(tree, kept, size, channels), kept
-    for target, origin in enumerate(np.flatnonzero(good)):
-        if target != origin:  # rows move up in place: a second copy could be gigabytes
-            tensor[target] = tensor[origin]
-    return InMemory(tensor[: len(kept)]), kept
 
 
 def _missing_classes(layout: _Layout, names: list[str], tally: Tally) -> None:

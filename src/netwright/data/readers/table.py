@@ -1,5 +1,6 @@
 """Tables: CSV, TSV, Parquet and JSON Lines files, or data frames, with one column as the target."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -32,7 +33,7 @@ def tables_in(tree: Tree) -> list[str]:
 
 def is_table(tree: Tree) -> bool:
     """Whether the place holds table files, and not pictures or recordings with a table beside them."""
-    others = sum(PurePosixPath(entry.name.lower()).suffix in OTHER_KINDS for entry in tree.entries)
+    others = sum(os.path.splitext(entry.name)[1].lower() in OTHER_KINDS for entry in tree.entries)
     return len(tables_in(tree)) > others
 
 

@@ -2,10 +2,10 @@
 
 import json
 import math
+import os
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ ENDINGS = (*TEXT_ENDINGS, *JSON_ENDINGS, ".parquet")
 
 def ending(name: str) -> str:
     """The lower-case ending that says the format, `.gz` apart; empty when it is no table's."""
-    found = PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    found = os.path.splitext(name.lower().removesuffix(".gz"))[1]
     return found if found in ENDINGS else ""
 
 

@@ -7,5 +7,6 @@ whatever order, before and after a resume.
 from netwright.parts.augmentations.crops import centre_crop, ten_crop
 from netwright.parts.augmentations.draws import Draws, Images, Pixels
 from netwright.parts.augmentations.reading import Augment, read_augment
+from netwright.parts.augmentations.views import ONE, Views
 
-__all__ = ["Augment", "Draws", "Images", "Pixels", "centre_crop", "read_augment", "ten_crop"]
+__all__ = ["ONE", "Augment", "Draws", "Images", "Pixels", "Views", "centre_crop", "read_augment", "ten_crop"]

@@ -1,6 +1,7 @@
 """Windows out of pictures, mirrors and shifts."""
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -73,13 +74,21 @@ def resize_crop(
     return sampled(batch, rows[:, :, None].expand(shape), across[:, None, :].expand(shape), "replicate")
 
 
-@AUGMENTATIONS.add(source="Krizhevsky, Sutskever, Hinton 2012, section 4.1")
-def flip(batch: Images, draws: Draws, *, probability: Annotated[float, Range(0, 1)] = 0.5) -> Images:
-    """Mirrors left and right.
+@AUGMENTATIONS.add(source="Krizhevsky, Sutskever, Hinton 2012, section 4.1; alternate: Jordan 2024, arXiv:2404.00498")
+def flip(
+    batch: Images, draws: Draws, *, probability: Annotated[float, Range(0, 1)] = 0.5, alternate: bool = False
+) -> Images:
+    """Mirrors left and right; with `alternate` each example every other epoch.
 
-    Formula: y[i, j] = x[i, width - 1 - j] with the given probability
+    Formula: y[i, j] = x[i, width - 1 - j] with the given probability, drawn anew in each epoch; `alternate`: drawn for
+    the first epoch alone, and mirrored where that draw and the epoch's number (0, 1, ...) are not both even or both odd
+
+    So any two epochs in a row show both sides of each example, where free draws show one side twice half of the time.
     """
-    return torch.where(chosen(batch, draws, probability), batch.flip(3), batch)
+    if not alternate:
+        return torch.where(chosen(batch, draws, probability), batch.flip(3), batch)
+    mirrored = chosen(batch, replace(draws, epoch=0), probability)
+    return torch.where(mirrored ^ bool(draws.epoch % 2), batch.flip(3), batch)
 
 
 @AUGMENTATIONS.add(source="Simonyan and Zisserman name the horizontal one; for pictures without an up, such as cells")

@@ -31,8 +31,26 @@ def linked(outputs: Tensor, link: Link) -> Tensor:
     return wide(outputs).sigmoid() if link == "sigmoid" else wide(outputs)
 
 
+class Trusting:
+    """A context in which numbers are not looked at: a training looks at its first batch, the others come from the same
+    encoder. Looking takes as long as the loss itself where steps are small."""
+
+    on = False
+
+    def __init__(self, wanted: bool = True) -> None:
+        self.wanted = wanted
+
+    def __enter__(self) -> None:
+        self.before, Trusting.on = Trusting.on, self.wanted
+
+    def __exit__(self, *_: object) -> None:
+        Trusting.on = self.before
+
+
 def readable(tensor: Tensor) -> bool:
-    """Whether its numbers can be looked at without waiting for a device: on the CPU, outside compiling and `vmap`."""
+    """Whether its numbers are to be looked at: on the CPU, outside compiling and `vmap`, where nobody vouches."""
+    if Trusting.on:
+        return False
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not is_batchedtensor(tensor)
 
 
