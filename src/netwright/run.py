@@ -158,7 +158,7 @@ def _pair(first: Run, second: Run) -> dict[str, Any]:
                    first=first.path, second=second.path, a=len(classes[0]), b=len(classes[1]))  # fmt: skip
         raise RunError(text)
     name = "predictions.safetensors"
-    stored = [from_bytes(run.folder.read_bytes(name), str(run.path / name)) for run in (first, second)]
+    stored = [from_bytes(_predictions(run.folder, name), str(run.path / name)) for run in (first, second)]
     for run, found in zip((first, second), stored, strict=True):
         if not {"truth", "predictions"} <= found.keys():
             raise RunError(say("run folder {path}: {name} is damaged", path=run.path, name=name))
@@ -166,6 +166,12 @@ def _pair(first: Run, second: Run) -> dict[str, Any]:
     outputs = [found["predictions"].numpy() for found in stored]
     found = dict(compare_outputs(records[0]["task"], truth, outputs[0], outputs[1]))
     return {"first": str(first.path), "second": str(second.path), **found, "recipe": first.recipe.diff(second.recipe)}
+
+
+def _predictions(folder: RunFolder, name: str) -> bytes:
+    """A run's stored predictions; older runs did not seal them."""
+    sealed = name in folder.seal()["sha256"]
+    return folder.verified((name,))[name] if sealed else folder.read_bytes(name)
 
 
 def write_report(run: Run) -> Path:

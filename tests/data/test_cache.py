@@ -23,7 +23,7 @@ from netwright.data.batches import Batches
 from netwright.data.cache import rows, turns
 from netwright.data.cache.rows import Mapped
 from netwright.data.cache.store import Store, listed, prune, store
-from netwright.data.pictures.gathering import LazyPictures
+from netwright.data.pictures.lazily import LazyPictures
 from netwright.data.source import InMemory
 
 
@@ -88,7 +88,7 @@ def test_a_set_in_the_cache_is_not_decoded_again_wherever_it_lies(tmp_path, plac
     shutil.move(tmp_path / "set", tmp_path / "moved")
     with tarfile.open(tmp_path / "packed.tar", "w") as out:
         out.add(tmp_path / "moved", "packed")
-    monkeypatch.setattr("netwright.data.pictures.gathering.decode", None)
+    monkeypatch.setattr("netwright.data.pictures.survey.decode", None)
     for where in ("moved", "packed.tar"):
         assert nw.read(tmp_path / where).fingerprint == first.fingerprint
 

@@ -15,7 +15,7 @@ from netwright.catalogue import READERS
 from netwright.data.files.opening import open_tree
 from netwright.data.files.tree import SHOWN
 from netwright.data.pictures.decode import decode, fit
-from netwright.data.pictures.gathering import LazyPictures
+from netwright.data.pictures.lazily import LazyPictures
 from netwright.data.readers.image_folder import flat_pictures, image_folder, recognises
 from netwright.data.source import InMemory
 from netwright.errors import DataError, UsageError

@@ -13,6 +13,7 @@ WORK = {
     "data.augment=mixup class_weights=balanced",
     "a schedule that watches, and patience": "diabetes network=mlp schedule=plateau epochs=4 stop_after=2",
 }
+SLOW = {"mixed pictures with weights", "a schedule that watches, and patience"}
 
 
 def rows(run):
@@ -28,7 +29,9 @@ def numbers(row):
     return flat
 
 
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in WORK]
+)
 def test_one_two_and_four_ranks_train_alike(name: str, forks, tmp_path):
     found = {}
     for ranks in (1, 2, 4):

@@ -50,7 +50,7 @@ def test_waiting_losses_give_the_same_means_and_weights(monkeypatch):
     assert later == pytest.approx(means, rel=1e-6)
     assert waited == pytest.approx(norm, rel=1e-6)
     for one, two in zip(at_once[0].parameters, ahead[0].parameters, strict=True):
-        assert torch.allclose(one, two, rtol=1e-6, atol=1e-8)  # the factor of a clip is float32 there
+        assert torch.allclose(one, two, rtol=1e-4, atol=1e-7)  # the factor of a clip is float32 there
 
 
 def test_a_bad_step_is_named_alike_where_losses_wait():

@@ -77,6 +77,8 @@ class Inputs:
         size = 4 * len(self.positions) * int(np.prod(dataset.shape))
         ready = size <= ENCODED_BUDGET and (isinstance(dataset.source.examples, InMemory) or dataset.kind == "table")
         self.ready = dataset.input_tensor(split, whole).to(device) if ready else None
+        if not ready:
+            dataset.map_rows()
 
     def take(self, places: np.ndarray) -> Tensor:
         """The inputs at `places` (positions within the split), in that order."""

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from netwright.data.cache.rows import Mapped
 from netwright.data.encoders import Encoder, NumberEncoder
-from netwright.data.source import Problem, Source
+from netwright.data.source import Problem, Source, Table
 from netwright.data.splits import Splits
+from netwright.data.tables.encoded import encoded_rows
+from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import ClassTargets, Targets, class_name
 from netwright.language import say
 from netwright.parts.augmentations import read_augment
@@ -31,6 +34,7 @@ class Dataset:
     in_memory: bool = False
     """True for arrays and frames handed over in Python: another process cannot read them again."""
     _encoded: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _rows: Mapped | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -78,9 +82,16 @@ class Dataset:
 
     def encode(self, positions: np.ndarray, whole: bool = False) -> Tensor:
         """What the network reads of the examples at `positions`; `whole`: pictures before a crop of training."""
+        if self._rows is not None:
+            return self._rows.take(positions)
         examples = self.source.examples.take(positions)
         cropped = whole and isinstance(self.encoder, NumberEncoder)
         return self.encoder.encode_whole(examples) if cropped else self.encoder.encode(examples)  # type: ignore[attr-defined]
+
+    def map_rows(self) -> None:
+        """Encode a table that is too large to be kept ready into the cache, once; batches are then read from there."""
+        if self._rows is None and isinstance(self.encoder, TableEncoder) and isinstance(self.source.examples, Table):
+            self._rows = encoded_rows(self.name, self.source.examples, self.encoder, self.fingerprint)
 
     def input_tensor(self, split: str, whole: bool = False) -> Tensor:
         """The encoded inputs of a whole split (float32); small splits only, see `fits_in_memory`."""

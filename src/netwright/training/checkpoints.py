@@ -254,6 +254,16 @@ def _verify(path: Path, run_id: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     return contents, manifest
 
 
+def digests(model: torch.nn.Module) -> dict[str, str]:
+    """The SHA-256 of every trainable weight, by name: whether it moved can be told without keeping a copy."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            flat = parameter.detach().cpu().contiguous().flatten().view(torch.uint8)
+            found[name] = sha256(memoryview(flat.numpy()))  # type: ignore[arg-type]
+    return found
+
+
 def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
     """A copy of a network's weights and buffers on the CPU."""
     return copied(model.state_dict())

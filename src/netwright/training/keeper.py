@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from netwright.catalogue import METRICS
@@ -16,7 +15,7 @@ from netwright.data.batches import Batches
 from netwright.data.dataset import Dataset
 from netwright.errors import RunError
 from netwright.language import say
-from netwright.training.checkpoints import Checkpoint, copied, model_tensors
+from netwright.training.checkpoints import Checkpoint, copied, digests, model_tensors
 from netwright.training.forward import Forward
 from netwright.training.job import Job, until
 from netwright.training.loop import Step, settle
@@ -294,20 +293,22 @@ class Keeper:
             if checkpoint.best:
                 self.saver.best = self.job.folder.recover_best(checkpoint.best)
 
-    def outcome(self, initial: dict[str, Tensor]) -> Outcome:
-        """The result, with the best weights read back from where they are kept."""
+    def outcome(self, initial: dict[str, str]) -> Outcome:
+        """The result, with the best weights read back from where they are kept; `initial` are the digests of the
+        trainable weights before the first step."""
         from netwright.training.checkpoints import from_bytes
 
-        final = model_tensors(self.state.model)
-        names = [name for name, parameter in self.state.model.named_parameters() if parameter.requires_grad]
-        still = [name for name in names if self.state.step and torch.equal(final[name], initial[name])]
+        final = digests(self.state.model) if self.state.step else {}
+        still = [name for name, digest in final.items() if digest == initial[name]]
         weights = self.best_weights
         if self.job.folder is not None:
             weights = from_bytes(self.job.folder.verified()["best.safetensors"])
+        elif weights is None:
+            weights = model_tensors(self.state.model)
         speed = median(self.speeds[1:] or self.speeds) if self.speeds else None
         return Outcome(
             self.best, self.state.epoch, self.state.step, self.seconds, speed, self.train_loss,
-            self.lowest_train_loss, self.stopped, self.non_finite, still, weights if weights is not None else final,
+            self.lowest_train_loss, self.stopped, self.non_finite, still, weights,
         )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def _leave(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
     if not torch.is_autocast_enabled(kind):
         return None
     torch.set_autocast_enabled(kind, False)
-    layer.left_autocast = kind  # type: ignore[assignment]
+    layer.left_autocast = kind
     return tuple(
         value.float() if isinstance(value, Tensor) and value.is_floating_point() else value for value in inputs
     )

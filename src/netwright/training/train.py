@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from netwright.training.checkpoints import Checkpoint, model_tensors
+from netwright.training.checkpoints import Checkpoint, digests, model_tensors
 from netwright.training.job import Job, new_batches, new_state
 from netwright.training.keeper import Keeper, Outcome
 from netwright.training.loop import NonFinite, steps
@@ -18,14 +18,14 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Outcome:
     job.launch.impose()
     if checkpoint is None:
         begin(job)
-    initial = model_tensors(job.model)
+    initial = digests(job.model)
     keeper = Keeper(job, new_state(job), new_batches(job))
     with torch.random.fork_rng(devices=[]), watching() as watch, saving(keeper):
         job.ranks.watch = watch
         if checkpoint is not None:
             keeper.restore(checkpoint)
         else:
-            keeper.best_weights = initial
+            keeper.best_weights = model_tensors(job.model)
             keeper.save()
         if not keeper.stopped:
             if checkpoint is None:

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,39 +23,17 @@ from netwright.data.cache.rows import BLOCK, Damaged, Making, Mapped, in_memory
 from netwright.data.cache.store import FORMAT, Store, store
 from netwright.data.cache.turns import Turn, turn, unusable
 from netwright.data.files.tree import Tree, printable
-from netwright.data.pictures.decode import FILE_LIMIT, decode, fit_pixels, reason_of, suffix, too_large
-from netwright.data.pictures.headers import Broken, examine
+from netwright.data.pictures.decode import FILE_LIMIT, suffix, too_large
+from netwright.data.pictures.lazily import LazyPictures
+from netwright.data.pictures.survey import Event, Survey, fitted_picture, unreadable
 from netwright.data.source import Examples, InMemory
 from netwright.data.telling import Counter, tell
-from netwright.errors import DataError
 from netwright.language import language, say
 
 PIXELS = 1
 """Goes into every key, and grows when pictures are decoded to other pixels than before."""
 MARK = 16
 """Bytes of an example's digest, as `audit.digests` makes it."""
-
-Event = list[Any]
-"""[position, kind, action, detail]: what is said of one file, for a `Tally`."""
-
-
-@dataclass
-class Survey:
-    """What headers say of each file: nothing is decoded for it."""
-
-    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Upright (height, width) of each file that is a picture by its header."""
-    greys: dict[int, bool] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    done: bool = False
-
-    def look(self, position: int, name: str, data: bytes) -> None:
-        try:
-            header = examine(data)
-        except Broken as error:
-            self.events.append(_unreadable(position, name, DataError(f"{printable(name)}: {error}")))
-            return
-        self.sizes[position], self.greys[position] = header.size, header.grey
 
 
 @dataclass
@@ -140,7 +118,7 @@ class Gathering:
         """Read all files once: their digests, their headers, or both."""
         if looking:
             large = [at for at, length in enumerate(self.lengths) if length > FILE_LIMIT]
-            self.survey.events += [_unreadable(at, self.names[at], too_large(self.names[at])) for at in large]
+            self.survey.events += [unreadable(at, self.names[at], too_large(self.names[at])) for at in large]
         place = {name: at for at, name in enumerate(self.names) if self.lengths[at] <= FILE_LIMIT}
         if self.digests:  # files that were lost the first time are not told twice
             place = {name: at for name, at in place.items() if at in self.digests}
@@ -195,16 +173,17 @@ class Gathering:
     def _again(self, content: dict[str, Any], shape: list[int]) -> list[Event]:
         """What is odd, in the words of the current language: the odd files are decoded once more."""
         odd = sorted({event[0] for event in content["events"]})
-        survey, decoded = Survey(), []
-        survey.events = [_unreadable(at, self.names[at], too_large(self.names[at])) for at in odd
+        survey = Survey()
+        said: list[Event] = []
+        survey.events = [unreadable(at, self.names[at], too_large(self.names[at])) for at in odd
                          if self.lengths[at] > FILE_LIMIT]  # fmt: skip
         place = {self.names[at]: at for at in odd if self.lengths[at] <= FILE_LIMIT}
         for name, data in self.tree.walk(place):
             survey.look(place[name], name, data)
             if place[name] in survey.sizes:
-                decoded += _decoded(place[name], name, data, (shape[1], shape[2]), shape[0])[1]
+                said += fitted_picture(place[name], name, data, (shape[1], shape[2]), shape[0])[1]
         by_position: Callable[[Event], int] = lambda event: event[0]  # noqa: E731
-        return [*sorted(survey.events, key=by_position), *sorted(decoded, key=by_position)]
+        return [*sorted(survey.events, key=by_position), *sorted(said, key=by_position)]
 
 
 class Decoding:
@@ -304,7 +283,7 @@ class Decoding:
             at = plan.rows[row]
             if self.making is not None and hashlib.sha256(data).digest() != self.reading.digests.get(at):
                 self.stale = True
-            fitted, said = _decoded(at, name, data, plan.size, plan.channels)
+            fitted, said = fitted_picture(at, name, data, plan.size, plan.channels)
             events += said
             if fitted is not None:
                 pixels[row - low] = fitted
@@ -393,34 +372,6 @@ class Decoding:
         return mapped
 
 
-@dataclass(frozen=True)
-class LazyPictures:
-    """Pictures that are too many for memory, where there is no cache: decoded anew each time they are taken."""
-
-    tree: Tree
-    names: list[str]
-    size: tuple[int, int]
-    channels: int
-    workers: int = 4
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, positions: Any) -> torch.Tensor:
-        """The pictures at `positions`, in that order, decoded by a few threads. Errors: DataError where one is gone."""
-        chosen = [self.names[int(position)] for position in np.asarray(positions)]
-        found = torch.empty((len(chosen), self.channels, *self.size), dtype=torch.uint8)
-
-        def put(place: int) -> None:
-            name = chosen[place]
-            picture = decode(self.tree.read(name, FILE_LIMIT), printable(name), least=self.size)
-            found[place] = torch.from_numpy(fit_pixels(picture.pixels, self.size, self.channels))
-
-        with ThreadPoolExecutor(min(self.workers, max(1, len(chosen))), thread_name_prefix="pictures") as pool:
-            list(pool.map(put, range(len(chosen))))
-        return found
-
-
 def moved_up(pixels: torch.Tensor, good: np.ndarray) -> torch.Tensor:
     """The good rows alone, moved up in place: a second copy could be gigabytes."""
     for target, origin in enumerate(good.tolist()):
@@ -431,19 +382,3 @@ def moved_up(pixels: torch.Tensor, good: np.ndarray) -> torch.Tensor:
 
 def _marks(marks: bytes, good: np.ndarray) -> list[bytes]:
     return [marks[MARK * row : MARK * (row + 1)] for row in good.tolist()]
-
-
-def _unreadable(position: int, name: str, error: DataError) -> Event:
-    return [position, say("unreadable picture"), say("left out"), reason_of(error, name)]
-
-
-def _decoded(
-    position: int, name: str, data: bytes, size: tuple[int, int], channels: int
-) -> tuple[np.ndarray | None, list[Event]]:
-    """A fitted picture, or None, and what is said of it."""
-    try:
-        picture = decode(data, printable(name), least=size)
-    except DataError as error:
-        return None, [_unreadable(position, name, error)]
-    said = [[position, oddity, say("kept"), ""] for oddity in picture.oddities]
-    return fit_pixels(picture.pixels, size, channels), said

@@ -10,7 +10,8 @@ import numpy as np
 from netwright.catalogue import READERS, Range
 from netwright.data.files.tree import Tally, Tree, printable
 from netwright.data.pictures.decode import FILE_LIMIT, SUFFIXES, decode, suffix
-from netwright.data.pictures.gathering import Gathering, Survey
+from netwright.data.pictures.gathering import Gathering
+from netwright.data.pictures.survey import Survey
 from netwright.data.source import Examples, Source
 from netwright.errors import DataError, UsageError
 from netwright.language import say

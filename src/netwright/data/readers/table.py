@@ -14,6 +14,7 @@ from netwright.data.tables.cells import MISSING_WORDS, typed_text
 from netwright.data.tables.columns import MAX_BYTES, FileTable, as_cells
 from netwright.data.tables.files import ENDINGS, ending, read_table
 from netwright.data.tables.files import rows_table as rows_table
+from netwright.data.tables.stored import read_stored
 from netwright.errors import DataError, hint
 from netwright.language import say
 
@@ -48,7 +49,7 @@ def table(
     `encoding` names the text encoding. Errors: DataError with file, line and column.
     """
     named = _splits(tree)
-    parts = [(split, read_table(name, tree.read(name, MAX_BYTES), header, encoding)) for split, name in named]
+    parts = [(split, read_stored(name, tree.read(name, MAX_BYTES), header, encoding)) for split, name in named]
     return _source(Path(tree.path).absolute().name, parts, target, group)
 
 
