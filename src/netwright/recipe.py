@@ -70,6 +70,7 @@ class TrainingSettings:
     layout: Literal["auto", "contiguous", "channels_last"] = "auto"
     compile: bool | Auto = "auto"
     allocator: Literal["auto", "default", "keep"] = "auto"
+    prefetch: bool | Auto = "auto"
     non_finite: Literal["stop", "skip"] = "stop"
     folds: Annotated[int, Range(0, 1000)] = 0
     members: Annotated[int, Range(0, 1000)] = 0

@@ -103,7 +103,7 @@ def _new_job(folder: RunFolder, asked: Job, sizes: Anatomy) -> Job:
     run_id = uuid.uuid4().hex
     replace_bytes(folder.path / "recipe.toml", asked.recipe.text().encode())  # what a kill from here on starts from
     began = time.monotonic()
-    choice = choose(asked)
+    choice = choose(asked, sizes.macs)
     where = choice.onto(asked.launch) if choice is not None else asked.launch
     recipe = asked.recipe.updated({"training": where.settings()}, say("arguments"))
     dataset, progress = asked.dataset, asked.progress

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from netwright.data.dataset import Dataset
+from netwright.data.encoders import NumberEncoder
 from netwright.data.source import InMemory
-from netwright.parts.augmentations import Augment
+from netwright.parts.augmentations import Augment, centre_crop
 from netwright.randomness import permutation
 
 ENCODED_BUDGET = 2**30
@@ -63,8 +64,10 @@ class Batch:
 
 
 class Inputs:
-    """The encoded inputs of one split: kept ready while they fit, else encoded on demand.
+    """The inputs of one split: pictures of bytes as they are, encoded a batch at a time; other small data encoded once
+    and kept ready; the rest taken and encoded on demand.
 
+    Four times the memory of the bytes would be a float32 copy of them, and making it takes longer than an epoch gains.
     `whole`: pictures as they are before training, or ten crops, cut the size out of them that the network reads.
     """
 
@@ -74,19 +77,38 @@ class Inputs:
         self.whole = whole
         self.dataset, self.positions, self.device = dataset, dataset.splits[split], device
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        size = 4 * len(self.positions) * int(np.prod(dataset.shape))
-        ready = size <= ENCODED_BUDGET and (isinstance(dataset.source.examples, InMemory) or dataset.kind == "table")
-        self.ready = dataset.input_tensor(split, whole).to(device) if ready else None
-        if not ready:
+        self.ready: Tensor | None = None
+        self.bytes: Tensor | None = None
+        self.cut = 0
+        """The side that the network reads, where it is smaller than the pictures and nothing else cuts it."""
+        examples, encoder = dataset.source.examples, dataset.encoder
+        here = isinstance(examples, InMemory)
+        size = len(self.positions) * int(np.prod(dataset.shape))
+        if isinstance(examples, InMemory) and isinstance(encoder, NumberEncoder) and _is_bytes(examples.tensor):
+            self.bytes = examples.tensor.to(device)
+            self.mean, self.scale = (numbers.to(device, torch.float32) for numbers in (encoder.mean, encoder.scale))
+            self.cut = int(encoder.inputs["height"]) if encoder.pictures and not whole else 0
+        elif 4 * size <= ENCODED_BUDGET and (here or dataset.kind == "table"):
+            self.ready = dataset.input_tensor(split, whole).to(device)
+        else:
             dataset.map_rows()
 
     def take(self, places: np.ndarray) -> Tensor:
         """The inputs at `places` (positions within the split), in that order."""
+        if self.bytes is not None:
+            index = torch.from_numpy(self.positions[places]).to(self.device)
+            found = self.bytes.index_select(0, index).to(torch.float32, memory_format=self.layout)
+            found = found.sub_(self.mean).mul_(self.scale)
+            return centre_crop(found, self.cut).contiguous(memory_format=self.layout) if self.cut else found
         if self.ready is not None:
             found = self.ready.index_select(0, torch.from_numpy(places).to(self.device))
         else:
             found = self.dataset.encode(self.positions[places], self.whole).to(self.device)
         return found.contiguous(memory_format=self.layout) if found.dim() == 4 else found
+
+
+def _is_bytes(examples: Tensor) -> bool:
+    return examples.dtype == torch.uint8 and examples.dim() == 4
 
 
 def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:

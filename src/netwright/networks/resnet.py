@@ -197,10 +197,15 @@ HE: dict[str, Any] = {
         "Batch norm stands before every ReLU; gammas that start at 0 are a later practice.",
     ),
 }
+HALF = (
+    "width 0.25, means of 3 seeds: MNIST, 1 epoch, 99.23 % in bfloat16, 99.16 % in float32; CIFAR-10, 2 epochs, "
+    "68.97 % and 68.20 %"
+)
 TEN = "ImageNet validation, top-1, ten crops"
 ONE = "ImageNet validation, top-1, one crop"
 SIZES: dict[int, tuple[type[Basic | Bottleneck], tuple[int, ...], dict[str, Any]]] = {
-    18: (Basic, (2, 2, 2, 2), {"params": 11_689_512, "macs": 1_814_073_344, "error": 27.88, "error_on": TEN}),
+    18: (Basic, (2, 2, 2, 2), {"params": 11_689_512, "macs": 1_814_073_344, "error": 27.88, "error_on": TEN,
+                               "bfloat16": HALF}),
     34: (Basic, (3, 4, 6, 3), {"params": 21_797_672, "macs": 3_663_761_408, "error": 24.52, "error_on": TEN}),
     50: (Bottleneck, (3, 4, 6, 3), {"params": 25_557_032, "macs": 4_089_184_256, "error": 24.7, "error_on": ONE}),
     101: (Bottleneck, (3, 4, 23, 3), {"params": 44_549_160, "macs": 7_801_405_440, "error": 23.6, "error_on": ONE}),

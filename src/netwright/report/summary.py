@@ -11,10 +11,9 @@ from netwright.catalogue import METRICS
 from netwright.data.dataset import Dataset
 from netwright.doctor.symptoms import Trace, examine
 from netwright.language import say
-from netwright.parts.augmentations import ONE
 from netwright.randomness import permutation
 from netwright.report.bag import bag_scores
-from netwright.report.baselines import baselines
+from netwright.report.baselines import CELLS, baselines
 from netwright.report.judge import Judgement, judge
 from netwright.training.forward import Forward
 from netwright.training.job import Job, units_of
@@ -82,7 +81,9 @@ def baseline_scores(dataset: Dataset, other: tuple[np.ndarray, np.ndarray] | Non
     encoded inputs, one flat row an example, and their truth."""
     if not (dataset.examples["test"] if other is None else len(other[1])):
         return {}
-    chosen = np.sort(permutation(dataset.examples["train"], "baseline")[:BASELINE_ROWS])
+    cells = int(np.prod(dataset.shape)) if dataset.kind != "table" else 1
+    most = min(BASELINE_ROWS, max(1000, CELLS // max(cells, 1)))
+    chosen = np.sort(permutation(dataset.examples["train"], "baseline")[:most])
     train = _features(dataset, dataset.splits["train"][chosen])
     test, truth = other or (_features(dataset, dataset.splits["test"]), truths(dataset, "test"))
     return baselines(dataset.task, train, truths(dataset, "train")[chosen], test, truth, len(dataset.classes))
@@ -113,8 +114,7 @@ def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, A
     dataset = job.dataset
     name = "accuracy" if dataset.task == "classify" else "r2"
     sample = np.linspace(0, dataset.examples["train"] - 1, min(TRAIN_SAMPLE, dataset.examples["train"])).astype(int)
-    views = getattr(dataset.encoder, "views", ONE)
-    outputs = forward.outputs(dataset.encode(dataset.splits["train"][sample], whole=views.whole), views)
+    outputs = forward.split_outputs(dataset, "train", sample)
     seen = METRICS[name].build(truths(dataset, "train")[sample], forward.predictions(outputs))
     counts = (
         np.bincount(truths(dataset, "train"), minlength=len(dataset.classes)) if dataset.classes else np.zeros(0, int)

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -32,19 +31,22 @@ from netwright.training.forward import channels_last
 from netwright.training.job import Job
 from netwright.training.launch import Launch, bfloat16_units, usable_threads
 from netwright.training.loop import NonFinite
-from netwright.training.racing import Runner, Way, faithful, race, winner
+from netwright.training.racing import Runner, Way, race, winner
 
 FORMAT = 1
-SHORTEST = 5.0
-"""Seconds of training below which nothing is measured: the rule is right often enough, and measuring takes time too."""
-SHARE, LONGEST = 0.05, 30.0
-"""Measuring takes at most this share of the training's estimated time, and at most so many seconds."""
+SHORTEST = 2e11
+"""Multiply-adds of all steps below which nothing is measured: some seconds, in which measuring would not pay. No clock
+decides this, so that equal commands decide alike."""
+SHARE, LONGEST = 0.05, 20.0
+"""Measuring takes about this share of the training's estimated time at the most, and about so many seconds."""
+LARGE = 50_000_000
+"""Weights from which on no second copy of the network is made to try another layout."""
 GAIN = 1.03
 """By this factor another way has to be faster than the rule's to take its place: noise alone should not decide."""
 WORTH_NAMING = 1.1
-COMPILE_S = 60.0
-"""About what compiling takes on a CUDA device: tried only where the training is at least ten times as long."""
-ASKED = ("precision", "layout", "threads", "compile", "allocator", "device")
+COMPILES = 6e14
+"""Multiply-adds of all steps from which on compiling is tried on a CUDA device: about ten minutes at 1e12 a second."""
+ASKED = ("precision", "layout", "threads", "compile", "allocator", "prefetch", "device")
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,9 @@ class Choice:
 
     def __str__(self) -> str:
         best = self.times[0]
-        text = say("{threads} threads, {precision}, {layout}: {time:.3g} ms a step, the fastest of {count} measured",
+        text = say("{threads} threads, {precision}, {layout}: {time:.3g} ms a step, measured beside {count} other ways",
                    threads=self.threads, precision=self.precision, layout=self.layout, time=best["milliseconds"],
-                   count=len(self.times))  # fmt: skip
+                   count=sum("allocator" not in row for row in self.times) - 1)  # fmt: skip
         if self.bfloat16.get("named"):
             more = say("precision=bfloat16 would be {factor:.1f} times as fast; its accuracy is not proven for this "
                        "network", factor=self.bfloat16["named"])  # fmt: skip
@@ -84,7 +86,7 @@ class Choice:
 
     def comments(self) -> str:
         """The times as comments of a recipe."""
-        lines = [f"measured {self.measured}, before the first step; fastest of its kind first"]
+        lines = [f"measured {self.measured}, before the first step; what was chosen stands first"]
         for row in self.times:
             settings = (
                 f"{row['precision']} {row['layout']} threads={row['threads']} compile={str(row['compile']).lower()}"
@@ -94,22 +96,21 @@ class Choice:
         return "".join(f"# {line}\n" for line in lines)
 
 
-def choose(job: Job) -> Choice | None:
+def choose(job: Job, macs: int) -> Choice | None:
     """The choice for a job: the kept one of this machine, network and shapes, else a measured one, which is kept.
 
-    None where every setting is asked for, the training is short, or nothing can be kept or measured.
+    `macs` are the multiply-adds of the network for one example. None where every setting is asked for, the training is
+    short, or nothing can be kept or measured.
     """
-    if not _open_questions(job.training):
+    work = 3 * macs * job.dataset.examples["train"] * job.training["epochs"]  # backward takes twice the forward pass
+    if work < SHORTEST or not any(job.training.get(name, "auto") == "auto" for name in ASKED[:5]):
         return None
-    path = cache_folder() / "choices" / f"{_digest(_key(job))}.json"
-    return _kept(path, job) or _measure(job, path)
+    long = work >= COMPILES and job.launch.device.type == "cuda"
+    path = cache_folder() / "choices" / f"{_digest(_key(job, long))}.json"
+    return _kept(path, job) or _measure(job, path, long)
 
 
-def _open_questions(training: dict[str, Any]) -> bool:
-    return any(training.get(name, "auto") == "auto" for name in ("precision", "layout", "threads", "allocator"))
-
-
-def _key(job: Job) -> dict[str, Any]:
+def _key(job: Job, long: bool) -> dict[str, Any]:
     """What a choice depends on: machine, versions, network, shapes, and what was asked for."""
     recipe, data = job.recipe, job.recipe.table("data")
     device = torch.cuda.get_device_name(job.launch.device) if job.launch.device.type == "cuda" else _processor()
@@ -119,7 +120,7 @@ def _key(job: Job) -> dict[str, Any]:
         "inputs": job.dataset.inputs, "outputs": job.dataset.outputs, "batch_size": data["batch_size"],
         "augment": data["augment"], "loss": recipe.table("loss"), "optimizer": recipe.table("optimizer")["name"],
         "members": job.training["members"], "asked": {name: job.training.get(name, "auto") for name in ASKED},
-        "weights": sum(weight.numel() for weight in job.model.parameters()),
+        "weights": sum(weight.numel() for weight in job.model.parameters()), "long": long,
     }  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _measure(job: Job, path: Path) -> Choice | None:
+def _measure(job: Job, path: Path, long: bool) -> Choice | None:
     """Time the ways to take a step on a copy, and keep the answer; None where that would not pay or cannot be."""
     before = torch.get_num_threads()
     try:
@@ -163,10 +164,10 @@ def _measure(job: Job, path: Path) -> Choice | None:
         if not os.access(path.parent, os.W_OK):
             return None
         with _aside(job):
-            choice = _raced(job)
+            choice = _raced(job, long)
         if choice is not None:
             storage.replace_bytes(
-                path, json.dumps({"key": _key(job), "choice": asdict(choice)}, indent=1, default=str).encode()
+                path, json.dumps({"key": _key(job, long), "choice": asdict(choice)}, indent=1, default=str).encode()
             )
     except (OSError, NonFinite, RuntimeError, TypeError):
         # A full disk, data that are not finite, a module that cannot be copied: the training itself will say so.
@@ -186,45 +187,35 @@ def _aside(job: Job) -> Iterator[None]:
 
 
 def ways(job: Job, long: bool) -> list[Way]:
-    """The ways to take a step that are open here, the rule's first."""
+    """The ways to take a step that are open here, the rule's first, then the likely ones."""
     asked, where = job.training, job.launch
-    most = usable_threads()
-    threads = [where.threads] if asked["threads"] != "auto" else [where.threads, *({1, most} - {where.threads})]
-    if where.device.type != "cpu":
-        threads = [where.threads]
-    layouts = ["channels_last"] if channels_last(job.model) else ["contiguous"]
-    if asked["layout"] != "auto":
-        layouts = [where.layout]
-    elif channels_last(job.model):
+    most, cpu, maps = usable_threads(), where.device.type == "cpu", channels_last(job.model)
+    threads = [where.threads]
+    if asked["threads"] == "auto" and cpu:
+        threads += sorted({1, most} - {where.threads})
+    layouts = [where.layout if maps else "contiguous"]
+    if asked.get("layout", "auto") == "auto" and maps and sum(p.numel() for p in job.model.parameters()) < LARGE:
         layouts.append("contiguous")
     kinds = [where.precision]
-    if asked["precision"] == "auto" and (where.device.type == "cuda" or bfloat16_units()):
+    learns = not hasattr(job.model, "update")  # an update rule of its own knows no number type
+    if asked["precision"] == "auto" and learns and (not cpu or bfloat16_units()):
         kinds.append("bfloat16")
     compiled = [where.compile]
-    if asked["compile"] == "auto" and where.device.type == "cuda" and long:  # on CPUs it never paid
+    if asked.get("compile", "auto") == "auto" and long and not cpu:  # on CPUs compiling never paid
         compiled.append(True)
     return [
         Way(kind, layout, count, compile)
-        for compile in compiled for layout in layouts for kind in kinds for count in threads
+        for compile in compiled for layout in layouts for count in threads for kind in kinds
     ]  # fmt: skip
 
 
-def _raced(job: Job) -> Choice | None:
-    started = time.perf_counter()
-    first = Way(
-        job.launch.precision, "channels_last" if channels_last(job.model) else "contiguous", job.launch.threads, False
-    )
-    if job.training["layout"] != "auto":
-        first = first._replace(layout=job.launch.layout)
+def _raced(job: Job, long: bool) -> Choice:
+    options = ways(job, long)
+    first = options[0]
     runners = {(first.layout, first.compile): Runner.of(job, first)}
-    counts = {way.threads for way in ways(job, False)}  # a busy neighbour makes many threads look very slow
-    step = min(runners[first.layout, first.compile].turn(first._replace(threads=count), 2) for count in counts)
-    batches = -(-len(job.dataset.splits["train"]) // job.recipe.table("data")["batch_size"])
-    estimate = step * batches * job.training["epochs"]
-    if estimate < SHORTEST:
-        return None
-    budget = min(SHARE * estimate, LONGEST) - (time.perf_counter() - started)
-    options = ways(job, estimate > 10 * COMPILE_S)
+    step = runners[first.layout, first.compile].turn(first, 1)
+    batches = -(-job.dataset.examples["train"] // job.recipe.table("data")["batch_size"])
+    budget = min(SHARE * step * batches * job.training["epochs"], LONGEST)
     steps = max(1, min(8, round(0.04 / step)))
 
     def turn(way: Way) -> float:
@@ -233,27 +224,22 @@ def _raced(job: Job) -> Choice | None:
             runners[key] = Runner.of(job, way)
         return runners[key].turn(way, steps)
 
-    found = race([first, *(way for way in options if way != first)], turn, 0.7 * budget)
-    best, tested = _allowed(job, found, first)
+    found = race(options, turn, 0.7 * budget)
+    best, tested = _allowed(job, found, first, runners)
     for key in [key for key in runners if key != (best.layout, best.compile)]:
         del runners[key]
-    allocator, prefetch, more = _surroundings(
-        job, runners[best.layout, best.compile], best, max(2, 2 * steps), 0.3 * budget
-    )
-    times = [
-        {**way._asdict(), "milliseconds": 1e3 * median(taken), "turns": len(taken)} for way, taken in found.items()
-    ]
-    times.sort(
-        key=lambda row: (
-            Way(row["precision"], row["layout"], row["threads"], row["compile"]) != best,
-            row["milliseconds"],
-        )
-    )
-    return Choice(**best._asdict(), allocator=allocator, prefetch=prefetch, times=times + more, bfloat16=tested,
-                  measured=date.today().isoformat())  # fmt: skip
+    allocator, prefetch, more = _surroundings(job, runners[best.layout, best.compile], best, 2 * steps, 0.3 * budget)
+    order = sorted(found, key=lambda way: (way != best, median(found[way])))
+    rows = [{**way._asdict(), "milliseconds": 1e3 * median(found[way]), "turns": len(found[way])} for way in order]
+    return Choice(
+        **best._asdict(), allocator=allocator, prefetch=prefetch, times=rows + more, bfloat16=tested,
+        measured=date.today().isoformat(),
+    )  # fmt: skip
 
 
-def _allowed(job: Job, found: dict[Way, list[float]], first: Way) -> tuple[Way, dict[str, Any]]:
+def _allowed(
+    job: Job, found: dict[Way, list[float]], first: Way, runners: dict[tuple[str, bool], Runner]
+) -> tuple[Way, dict[str, Any]]:
     """The fastest way that may be taken: bfloat16 only where its accuracy is proven for the network, and a step of it
     here is one of float32 within the bounds."""
     best = winner(found, first, GAIN)
@@ -261,7 +247,7 @@ def _allowed(job: Job, found: dict[Way, list[float]], first: Way) -> tuple[Way, 
         return best, {}
     plain = winner({way: taken for way, taken in found.items() if way.precision == first.precision}, first, GAIN)
     evidence = proven(job.recipe)
-    good, numbers = faithful(job, best)
+    good, numbers = runners[best.layout, best.compile].faithful(best)
     factor = median(found[plain]) / median(found[best])
     tested: dict[str, Any] = {**numbers, "evidence": evidence, "factor": factor}
     if evidence and good:
@@ -281,15 +267,15 @@ def _surroundings(
     """Allocator and batches ahead of need, which leave the bits alone, timed with the making of batches included."""
     asked = job.training.get("allocator", "auto")
     memory = [asked] if asked != "auto" else ["default", "keep"] if adjustable() else ["default"]
-    options = [(kind, False) for kind in memory] + [(kind, True) for kind in memory]
+    early = job.training.get("prefetch", "auto")
+    options = [(kind, made) for made in ([early] if early != "auto" else [False, True]) for kind in memory]
 
     def turn(option: tuple[str, bool]) -> float:
         keep(option[0] == "keep")
         return runner.epoch(best, steps, option[1])
 
     found = race(options, turn, seconds)
-    known = {option: taken for option, taken in found.items() if taken}
-    chosen = winner(known, options[0], GAIN) if known else options[0]
+    chosen = winner(found, options[0], GAIN)
     keep(False)
     rows = [
         {
@@ -299,6 +285,6 @@ def _surroundings(
             "milliseconds": 1e3 * median(taken),
             "turns": len(taken),
         }
-        for (kind, ahead), taken in known.items()
+        for (kind, ahead), taken in found.items()
     ]
     return chosen[0], chosen[1], sorted(rows, key=lambda row: row["milliseconds"])

@@ -62,7 +62,7 @@ def _parts(dataset: "Dataset", count: int) -> list[tuple[np.ndarray, np.ndarray]
 def _fold(job: Job, train: np.ndarray, held: np.ndarray) -> dict[str, float | None]:
     """Metrics on the held-out part, of a network trained on the rest with statistics of that rest alone."""
     dataset = copy.copy(job.dataset)
-    dataset._encoded = {}
+    dataset._encoded, dataset._rows = {}, None
     dataset.splits = {"train": train, "validation": held[:0], "test": held}
     dataset.encoder = fit_encoder(dataset.source, train, dataset.settings)
     if dataset.task == "regress":

@@ -40,7 +40,7 @@ class Launch:
         """What was settled, as `[training]` settings: the run's own recipe repeats it."""
         return {
             "device": str(self.device), "threads": self.threads, "precision": self.precision, "layout": self.layout,
-            "compile": self.compile, "allocator": self.allocator,
+            "compile": self.compile, "allocator": self.allocator, "prefetch": self.prefetch,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -70,13 +70,15 @@ def launch(training: dict[str, Any], work: float = float("inf")) -> Launch:
         device=device, why_device=why_device, threads=threads, why_threads=why_threads,
         precision=precision, why_precision=why_precision,
     )  # fmt: skip
-    given = {name: training.get(name, "auto") for name in ("layout", "compile", "allocator")}  # older runs lack them
+    given = {
+        name: training.get(name, "auto") for name in ("layout", "compile", "allocator", "prefetch")
+    }  # older runs lack them
     return Launch(
         device, threads, precision, why,
         layout="channels_last" if given["layout"] == "auto" else given["layout"],
         compile=given["compile"] is True,
         allocator="default" if given["allocator"] == "auto" else given["allocator"],
-        prefetch=device.type == "cuda",
+        prefetch=device.type == "cuda" if given["prefetch"] == "auto" else given["prefetch"],
     )  # fmt: skip
 
 

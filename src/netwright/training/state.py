@@ -116,7 +116,10 @@ class State:
         """Add a step's loss to the running sums."""
         if self.works_ahead:
             weight = terms.weight.sum() if terms.weight is not None else float(len(batch))
-            numbers = terms.value.detach(), weight, self.norm
+            norm = (
+                self.norm if isinstance(self.norm, Tensor) and self.scaler is None else 0.0
+            )  # a scaler skips by itself
+            numbers = terms.value.detach(), weight, norm
             self.tally.waiting.append(Waiting(self.step + 1, batch.epoch + 1, batch.examples, *numbers))
             return
         weight = float(terms.weight.sum()) if terms.weight is not None else float(len(batch))
@@ -151,10 +154,11 @@ class State:
         """Continue from what `tensors` and `facts` gave, to the same bits."""
         load_weights(self.model, weights)
         for name, optimizer in self.optimizers.items():
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            for index, parameter in enumerate(parameters):
-                entry = _entry(f"optimizer.{name}.{index}.", tensors, parameter)
-                entry |= _entry(f"{name}.{index}.", facts["optimizer"], parameter)
+            parameters = [(p, group) for group in optimizer.param_groups for p in group["params"]]
+            for index, (parameter, group) in enumerate(parameters):
+                on_device = bool(group.get("fused") or group.get("capturable"))
+                entry = _entry(f"optimizer.{name}.{index}.", tensors, parameter, on_device)
+                entry |= _entry(f"{name}.{index}.", facts["optimizer"], parameter, on_device)
                 if entry:
                     optimizer.state[parameter] = entry
         self.tally = Tally(list(facts["tally"]))
@@ -165,7 +169,7 @@ class State:
         self.step, self.epoch, self.seen = facts["step"], facts["epoch"], facts["seen"]
 
 
-def _entry(prefix: str, found: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
+def _entry(prefix: str, found: dict[str, Any], parameter: Tensor, on_device: bool) -> dict[str, Any]:
     """One parameter's optimizer state, laid out in memory as the parameter is: fused kernels need equal strides."""
     entry = {}
     for key, value in found.items():
@@ -173,7 +177,8 @@ def _entry(prefix: str, found: dict[str, Any], parameter: Tensor) -> dict[str, A
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             elif isinstance(value, Tensor):
-                value = value.clone()
+                # A fused kernel counts its steps on the device of the weights, the others on the CPU.
+                value = value.to(parameter.device if on_device or value.ndim else "cpu", copy=True)
             entry[key.removeprefix(prefix)] = value
     return entry
 
