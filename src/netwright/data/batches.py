@@ -97,8 +97,8 @@ class Inputs:
         """The inputs at `places` (positions within the split), in that order."""
         if self.bytes is not None:
             index = torch.from_numpy(self.positions[places]).to(self.device)
-            found = self.bytes.index_select(0, index).to(torch.float32, memory_format=self.layout)
-            found = found.sub_(self.mean).mul_(self.scale)
+            found = self.bytes.index_select(0, index).contiguous(memory_format=self.layout)
+            found = (found - self.mean).mul_(self.scale)  # as the encoder does: bytes less a float32 are float32
             return centre_crop(found, self.cut).contiguous(memory_format=self.layout) if self.cut else found
         if self.ready is not None:
             found = self.ready.index_select(0, torch.from_numpy(places).to(self.device))

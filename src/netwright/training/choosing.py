@@ -275,7 +275,9 @@ def _surroundings(
         return runner.epoch(best, steps, option[1])
 
     found = race(options, turn, seconds)
-    chosen = winner(found, options[0], GAIN)
+    chosen = winner(found, options[0], GAIN)[0]
+    alike = {option: taken for option, taken in found.items() if option[0] == chosen}
+    prefetch = winner(alike, next(iter(alike)), 1.0)[1]
     keep(False)
     rows = [
         {
@@ -287,4 +289,4 @@ def _surroundings(
         }
         for (kind, ahead), taken in found.items()
     ]
-    return chosen[0], chosen[1], sorted(rows, key=lambda row: row["milliseconds"])
+    return chosen, prefetch, sorted(rows, key=lambda row: row["milliseconds"])
