@@ -73,7 +73,7 @@ references: $(VENV)/.netwright
 	$(REFERENCES)/bin/python -m references.compare $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(REFERENCES) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(REFERENCES) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -33,7 +33,7 @@ def mounts(tmp_path):
     [
         ("/mnt/nfs/runs/a", "nfs4", True), ("/mnt/nfs", "nfs4", True), ("/mnt/nfsx/a", "ext4", False),
         ("/mnt/nfs/local/run", "xfs", False), ("/mnt/my share/run", "cifs", True), ("/mnt/ssh/a", "fuse.sshfs", True),
-        ("/mnt/nine/a", "9p", True), ("/mnt/twice/a", "nfs", True), ("/home/me", "ext4", False),
+        ("/mnt/nine/a", "9p", True), ("/mnt/twice/a", "nfs", True), ("/homes/me", "ext4", False),
     ],
 )  # fmt: skip
 def test_the_file_system_is_the_innermost_latest_mount(mounts, path, kind, shared):

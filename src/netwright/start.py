@@ -29,7 +29,7 @@ from netwright.training.choosing import choose
 from netwright.training.forward import Forward
 from netwright.training.job import Job, check, check_model, stored_recipe
 from netwright.training.keeper import Outcome, truths
-from netwright.training.launch import differences, environment, git_commit, launch
+from netwright.training.launch import Launch, differences, environment, git_commit, launch
 from netwright.training.plan import build, dataset_of, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
 from netwright.training.ranks import Ranks, here
@@ -98,36 +98,33 @@ def train(
 
 
 def _new_job(folder: RunFolder, asked: Job, sizes: Anatomy) -> Job:
-    """Settle how steps are taken and write the records that stand before the first one, run.json last: a folder
-    without it starts again."""
-    run_id = uuid.uuid4().hex
-    replace_bytes(folder.path / "recipe.toml", asked.recipe.text().encode())  # what a kill from here on starts from
-    began = time.monotonic()
+    """Write the records that stand before the first step, settle how steps are taken, and write what was settled.
+
+    A run that ends meanwhile is `choosing`: it starts again from its recipe.
+    """
+    dataset, progress, began = asked.dataset, asked.progress, time.monotonic()
+    facts: dict[str, Any] = {
+        "id": uuid.uuid4().hex, "state": "choosing", "command": sys.argv, "cwd": str(Path.cwd()),
+        "environment": environment(asked.launch), "in_memory": dataset.in_memory, "git": git_commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }  # fmt: skip
+    replace_bytes(folder.path / "recipe.toml", asked.recipe.text().encode())
+    folder.write("data.json", dataset.record())
+    folder.write("anatomy.json", sizes.to_json())
+    folder.write("run.json", facts)
     choice = choose(asked, sizes.macs)
     where = choice.onto(asked.launch) if choice is not None else asked.launch
     recipe = asked.recipe.updated({"training": where.settings()}, say("arguments"))
-    dataset, progress = asked.dataset, asked.progress
     text = recipe.text() + (f"\n{choice.comments()}" if choice is not None else "")
     replace_bytes(folder.path / "recipe.toml", text.encode())
-    folder.write("data.json", dataset.record())
-    folder.write("anatomy.json", sizes.to_json())
-    facts: dict[str, Any] = {
-        "id": run_id,
-        "state": "running",
-        "command": sys.argv,
-        "cwd": str(Path.cwd()),
-        "environment": environment(where),
-        "why": str(where),
-        "choice": None if choice is None else asdict(choice),
-    }
-    facts |= {"in_memory": dataset.in_memory, "git": git_commit(), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    folder.write("run.json", facts)
+    facts |= {"state": "running", "environment": environment(where), "why": str(where)}
+    folder.write("run.json", {**facts, "choice": None if choice is None else asdict(choice)})
     progress.say(say("{run}: {where}", run=folder.path, where=where))
     progress.problems(dataset.problems)
-    spent = time.monotonic() - began
     return Job(
-        dataset, recipe, asked.model, where, progress, folder, run_id, _sources(folder), ranks=here(), spent=spent
-    )
+        dataset, recipe, asked.model, where, progress, folder, facts["id"], _sources(folder), ranks=here(),
+        spent=time.monotonic() - began,
+    )  # fmt: skip
 
 
 def _sources(folder: RunFolder) -> dict[str, str]:
@@ -164,7 +161,7 @@ def _beside(ranks: Ranks, dataset: Dataset, network: nn.Module, begun: RunFolder
     """What every other rank does: it trains along with rank 0, which writes and judges."""
     folder = begun or show(ranks, None)
     recipe, facts = stored_recipe(folder), folder.read("run.json")
-    where = launch(recipe.table("training") | {"threads": facts["environment"]["threads"], "device": _device(facts)})
+    where = _imposed(recipe, facts)
     job = Job(dataset, recipe, network, where, Progress(quiet=True), ranks=ranks)
     fit(job, send(ranks, None))
     return Run(show(ranks, None), network, dataset)
@@ -180,9 +177,9 @@ def _resume_beside(ranks: Ranks, data: Any, network: nn.Module | None) -> Run:
     if network is None and recipe.table("network")["name"] != MODULE:
         network = build(recipe, dataset.inputs, dataset.outputs)
     if network is None:
-        raise UsageError(say("{run} trained a module from Python; resume it there: resume(path, network=...)",
-                             run=folder.path))  # fmt: skip
+        raise UsageError(_elsewhere(folder.path))
     refuse(ranks, recipe, network)
+    agree(ranks, dataset, recipe)
     return _beside(ranks, dataset, network)
 
 
@@ -213,9 +210,8 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
     folder = RunFolder.open(path)
     progress = Progress(quiet)
     with folder.writing():
-        if not folder.has("run.json") and not folder.has(
-            "best.json"
-        ):  # killed while its first records were written: nothing is lost yet
+        begun = folder.has("run.json") and folder.read("run.json")["state"] != "choosing"
+        if not begun and not folder.has("best.json"):  # killed before its first step: nothing is lost yet
             return _again(folder, data, network, progress, started)
         facts = folder.read("run.json")
         finished = facts.get("state") == "finished" and folder.has("report.json")
@@ -231,9 +227,7 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
         recipe = stored_recipe(folder)
         show(ranks, folder)
         dataset = ranks.in_turn(lambda: read_again(folder, recipe, data))
-        where = launch(
-            recipe.table("training") | {"threads": facts["environment"]["threads"], "device": _device(facts)}
-        )
+        where = _imposed(recipe, facts)
         for line in [
             say("not bit-exact: {what}", what=what) for what in differences(facts["environment"], environment(where))
         ]:
@@ -241,10 +235,9 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
         if network is None and recipe.table("network")["name"] != MODULE:
             network = build(recipe, dataset.inputs, dataset.outputs)
         if network is None:
-            raise UsageError(
-                say("{run} trained a module from Python; resume it there: resume(path, network=...)", run=path)
-            )
+            raise UsageError(_elsewhere(path))
         refuse(ranks, recipe, network)
+        agree(ranks, dataset, recipe)
         folder.write("run.json", {**facts, "state": "running"})
         job = Job(dataset, recipe, network, where, progress, folder, str(facts["id"]), _sources(folder), ranks=ranks)
         if checkpoint is None:
@@ -257,13 +250,16 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
 
 
 def _again(folder: RunFolder, data: Any, network: nn.Module | None, progress: Progress, started: float) -> Run:
-    """Start a run from its recipe alone."""
+    """Start a run from its recipe, as nothing of it was trained yet."""
     ranks = here()
     show(ranks, folder)
     recipe = stored_recipe(folder)
-    dataset = ranks.in_turn(lambda: _read(recipe, data))
+    dataset = ranks.in_turn(lambda: read_again(folder, recipe, data) if folder.has("run.json") else _read(recipe, data))
+    if network is None and recipe.table("network")["name"] == MODULE:
+        raise UsageError(_elsewhere(folder.path))
     model = check_model(recipe, network if network is not None else build(recipe, dataset.inputs, dataset.outputs))
     refuse(ranks, recipe, model)
+    agree(ranks, dataset, recipe)
     sizes = anatomy(model, dataset.inputs, recipe.table("network")["name"])
     where = launch(recipe.table("training"), sizes.macs * recipe.table("data")["batch_size"] // ranks.count)
     _finish(_new_job(folder, Job(dataset, recipe, model, where, progress), sizes), None, started)
@@ -277,5 +273,13 @@ def _read(recipe: Recipe, data: Any) -> Dataset:
     return data if isinstance(data, Dataset) else read(path if data is None else data, **table)
 
 
-def _device(facts: dict[str, Any]) -> str:
-    return "cpu" if facts["environment"]["device"] == "cpu" else "cuda"
+def _elsewhere(path: Path | str) -> str:
+    return say("{run} trained a module from Python; resume it there: resume(path, network=...)", run=path)
+
+
+def _imposed(recipe: Recipe, facts: dict[str, Any]) -> Launch:
+    """What a run was trained on, for going on: its threads, its kind of device, and what its recipe settled."""
+    table, device = recipe.table("training"), "cpu" if facts["environment"]["device"] == "cpu" else "cuda"
+    if not str(table["device"]).startswith(device):
+        table["device"] = device
+    return launch(table | {"threads": facts["environment"]["threads"]})

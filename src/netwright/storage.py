@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from netwright.language import say
@@ -168,7 +168,7 @@ def digest_of(path: Path) -> tuple[int, str]:
 def read_pieces(path: Path) -> Iterator[bytes]:
     """A regular file's bytes, piece by piece."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(handle, "rb", buffering=0) as file, _naming(path):
+    with _naming(path), open(handle, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, say("it is no regular file"), str(path))
         while piece := file.read(PIECE):
@@ -215,14 +215,13 @@ def _write(handle: int, data: memoryview) -> int:
 def _opened(path: Path, flags: int) -> Iterator[int]:
     """A handle, closed at the end; an error of the closing counts unless there was one before."""
     with _naming(path):
-        handle = disk.open(path, flags)
+        handle, whole = disk.open(path, flags), False
         try:
             yield handle
-        except BaseException:
-            with suppress(OSError):
+            whole = True
+        finally:
+            with nullcontext() if whole else suppress(OSError):
                 disk.close(handle)
-            raise
-        disk.close(handle)
 
 
 @contextmanager
@@ -231,5 +230,5 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        error.filename = str(path) if isinstance(error.filename, int) else error.filename or str(path)
         raise

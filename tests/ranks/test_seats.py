@@ -32,10 +32,17 @@ def test_the_seat_is_read_from_the_environment(told):
     assert Seat.read() == Seat(3, 4, 1, 2, "10.0.0.1", 29500)
 
 
-@pytest.mark.parametrize("missing", ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
-def test_a_part_of_the_environment_is_no_launcher(missing, told):
-    told(**{missing: ""})
+def test_without_a_world_there_is_one_rank(told):
+    told(WORLD_SIZE="")
     assert Seat.read().count == 1
+
+
+@pytest.mark.parametrize("missing", ["RANK", "MASTER_ADDR", "MASTER_PORT"])
+def test_a_part_of_the_environment_is_refused(missing, told):
+    """Each process on its own would train a run of its own."""
+    told(**{missing: ""})
+    with pytest.raises(UsageError, match=f"WORLD_SIZE = 4 in the environment, but {missing} is missing"):
+        Seat.read()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import nn
 import netwright as nw
 from netwright.cards import card_of
 from netwright.recipe import Recipe
+from netwright.rundir import open_sealed, sealed_json
 from netwright.training import choosing
 from netwright.training.choosing import choose, ways
 from netwright.training.job import Job
@@ -96,9 +97,10 @@ def test_an_impossible_choice_is_measured_anew(cache, name, value):
     job = job_of()
     choose(job, 10**6)
     (file,) = cache.glob("*.json")
-    found = json.loads(file.read_text())
+    found = open_sealed(file.read_bytes())
+    assert choosing._kept(file, job) is not None
     found["choice"][name] = value
-    file.write_text(json.dumps(found))
+    file.write_bytes(sealed_json(found))
     assert choosing._kept(file, job) is None
 
 
@@ -174,6 +176,15 @@ def test_bfloat16_needs_proof_for_the_network(monkeypatch):
         job = job_of(network)
         way, tested = choosing._allowed(job, found, first, {("channels_last", False): Runner.of(job, first)})
         assert (way.precision, tested.get("named")) == (best, named)
+
+
+def test_what_was_shown_for_classes_holds_for_classes():
+    assert choosing.proven(job_of("convnet"))
+    data = nw.read("diabetes")
+    recipe = resolve(Recipe().updated({"network": {"name": "mlp"}}, "test"), data)
+    job = Job(data, recipe, nn.Linear(10, 1), launch(recipe.table("training")), Progress(quiet=True))
+    job.recipe = recipe.set("network.name", "convnet")
+    assert not choosing.proven(job)
 
 
 class Steep(nn.Module):

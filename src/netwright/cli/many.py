@@ -24,6 +24,7 @@ def one_voice(words: list[str], fail: Callable[[int, str], int]) -> Iterator[Non
     if os.environ.get("WORLD_SIZE", "1") in ("", "1") or not os.environ.get("RANK"):
         yield
         return
+    from netwright.data.telling import hush
     from netwright.training.ranks import Joined
     from netwright.training.seats import Seat
 
@@ -40,6 +41,7 @@ def one_voice(words: list[str], fail: Callable[[int, str], int]) -> Iterator[Non
             yield
         return
     talk.quiet = True
+    hush(True)
     with Joined(fail, typer.Exit), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield
     sys.stdout.flush()

@@ -78,14 +78,13 @@ class Inputs:
         self.dataset, self.positions, self.device = dataset, dataset.splits[split], device
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.ready: Tensor | None = None
-        self.bytes: Tensor | None = None
         self.cut = 0
         """The side that the network reads, where it is smaller than the pictures and nothing else cuts it."""
         examples, encoder = dataset.source.examples, dataset.encoder
         here = isinstance(examples, InMemory)
         size = len(self.positions) * int(np.prod(dataset.shape))
-        if isinstance(examples, InMemory) and isinstance(encoder, NumberEncoder) and _is_bytes(examples.tensor):
-            self.bytes = examples.tensor.to(device)
+        self.bytes = dataset.bytes_on(device) if isinstance(encoder, NumberEncoder) else None
+        if self.bytes is not None and isinstance(encoder, NumberEncoder):
             self.mean, self.scale = (numbers.to(device, torch.float32) for numbers in (encoder.mean, encoder.scale))
             self.cut = int(encoder.inputs["height"]) if encoder.pictures and not whole else 0
         elif 4 * size <= ENCODED_BUDGET and (here or dataset.kind == "table"):
@@ -105,10 +104,6 @@ class Inputs:
         else:
             found = self.dataset.encode(self.positions[places], self.whole).to(self.device)
         return found.contiguous(memory_format=self.layout) if found.dim() == 4 else found
-
-
-def _is_bytes(examples: Tensor) -> bool:
-    return examples.dtype == torch.uint8 and examples.dim() == 4
 
 
 def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:

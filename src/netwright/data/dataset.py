@@ -4,17 +4,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from netwright.data.cache.rows import Mapped
 from netwright.data.encoders import Encoder, NumberEncoder
-from netwright.data.source import Problem, Source, Table
+from netwright.data.source import InMemory, Problem, Source, Table
 from netwright.data.splits import Splits
 from netwright.data.tables.encoded import encoded_rows
 from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import ClassTargets, Targets, class_name
 from netwright.language import say
 from netwright.parts.augmentations import read_augment
+
+DEVICE_BUDGET = 2**32
+"""Bytes of pictures that are kept on a device other than the CPU; more of them cross over batch by batch."""
 
 
 @dataclass
@@ -93,8 +97,23 @@ class Dataset:
         if self._rows is None and isinstance(self.encoder, TableEncoder) and isinstance(self.source.examples, Table):
             self._rows = encoded_rows(self.name, self.source.examples, self.encoder, self.fingerprint)
 
+    def bytes_on(self, device: torch.device) -> Tensor | None:
+        """All pictures as they were read, uint8 (N, C, H, W), copied to a device once; None where they are no bytes in
+        memory, or more than a device other than the CPU should hold."""
+        examples = self.source.examples
+        if not isinstance(examples, InMemory) or examples.tensor.dtype != torch.uint8 or examples.tensor.dim() != 4:
+            return None
+        if device.type == "cpu":
+            return examples.tensor
+        if examples.tensor.nbytes > DEVICE_BUDGET:
+            return None
+        key = f"bytes {device}"
+        if key not in self._encoded:
+            self._encoded[key] = examples.tensor.to(device)
+        return self._encoded[key]
+
     def input_tensor(self, split: str, whole: bool = False) -> Tensor:
-        """The encoded inputs of a whole split (float32); small splits only, see `fits_in_memory`."""
+        """The encoded inputs of a whole split (float32); small splits only."""
         key = f"{split} whole" if whole and self.shape != _sizes(self.inputs) else split
         if key not in self._encoded:
             self._encoded[key] = self.encode(self.splits[split], whole)

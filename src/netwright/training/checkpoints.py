@@ -99,8 +99,8 @@ def save_checkpoint(
     A failed write or fsync kills the new generation (it is never retried on the same files) and raises RunError.
     """
     home = folder / "checkpoints"
-    older = [step for step in generations(folder) if step != checkpoint.step]
     try:
+        older = [step for step in generations(folder) if step != checkpoint.step]
         if not home.is_dir():
             make_folder(home)
             sync_folder(folder)

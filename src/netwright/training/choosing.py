@@ -25,7 +25,8 @@ from netwright import storage
 from netwright.catalogue import NETWORKS
 from netwright.language import say
 from netwright.places import cache_folder
-from netwright.recipe import MODULE, Recipe
+from netwright.recipe import MODULE
+from netwright.rundir import open_sealed, sealed_json
 from netwright.training.allocator import adjustable, keep
 from netwright.training.forward import channels_last
 from netwright.training.job import Job
@@ -43,6 +44,8 @@ LARGE = 50_000_000
 """Weights from which on no second copy of the network is made to try another layout."""
 GAIN = 1.03
 """By this factor another way has to be faster than the rule's to take its place: noise alone should not decide."""
+MEMORY_GAIN = 1.1
+"""By this factor keeping freed memory has to be faster: the process grows by what lies idle."""
 WORTH_NAMING = 1.1
 COMPILES = 6e14
 """Multiply-adds of all steps from which on compiling is tried on a CUDA device: about ten minutes at 1e12 a second."""
@@ -120,7 +123,7 @@ def _key(job: Job, long: bool) -> dict[str, Any]:
         "inputs": job.dataset.inputs, "outputs": job.dataset.outputs, "batch_size": data["batch_size"],
         "augment": data["augment"], "loss": recipe.table("loss"), "optimizer": recipe.table("optimizer")["name"],
         "members": job.training["members"], "asked": {name: job.training.get(name, "auto") for name in ASKED},
-        "weights": sum(weight.numel() for weight in job.model.parameters()), "long": long,
+        "modules": _digest({"text": repr(job.model)}), "freeze": job.training["freeze"], "long": long,
     }  # fmt: skip
 
 
@@ -140,7 +143,7 @@ def _digest(key: dict[str, Any]) -> str:
 def _kept(path: Path, job: Job) -> Choice | None:
     """A choice made before, where it is whole and still possible here."""
     try:
-        found = json.loads(storage.read_bytes(path))
+        found = open_sealed(storage.read_bytes(path)) or {}
         choice = Choice(**found["choice"])
         good = choice.precision in ("float32", "bfloat16", "float16") and choice.layout in (
             "contiguous",
@@ -165,13 +168,11 @@ def _measure(job: Job, path: Path, long: bool) -> Choice | None:
             return None
         with _aside(job):
             choice = _raced(job, long)
-        if choice is not None:
-            storage.replace_bytes(
-                path, json.dumps({"key": _key(job, long), "choice": asdict(choice)}, indent=1, default=str).encode()
-            )
+        storage.replace_bytes(path, sealed_json({"key": _key(job, long), "choice": asdict(choice)}))
     except (OSError, NonFinite, RuntimeError, TypeError):
-        # A full disk, data that are not finite, a module that cannot be copied: the training itself will say so.
-        return None
+        # A full disk, data that are not finite, a module that cannot be copied: the training itself will say so. Where
+        # another process was quicker to keep its choice, that one holds.
+        return _kept(path, job)
     finally:
         torch.set_num_threads(before)
         gc.collect()
@@ -246,7 +247,7 @@ def _allowed(
     if best.precision == first.precision:
         return best, {}
     plain = winner({way: taken for way, taken in found.items() if way.precision == first.precision}, first, GAIN)
-    evidence = proven(job.recipe)
+    evidence = proven(job)
     good, numbers = runners[best.layout, best.compile].faithful(best)
     factor = median(found[plain]) / median(found[best])
     tested: dict[str, Any] = {**numbers, "evidence": evidence, "factor": factor}
@@ -255,10 +256,13 @@ def _allowed(
     return plain, {**tested, "named": factor if factor >= WORTH_NAMING else 0}
 
 
-def proven(recipe: Recipe) -> str:
-    """What shows that bfloat16 costs this network no accuracy (three seeds, at most 0.1 point); empty where nothing."""
-    name = recipe.table("network")["name"]
-    return "" if name == MODULE else str(NETWORKS[name].facts.get("bfloat16", ""))
+def proven(job: Job) -> str:
+    """What shows that bfloat16 costs this network no accuracy (three seeds, at most 0.1 point); empty where nothing
+    does, as for numbers: all that was shown is of classes."""
+    name = job.recipe.table("network")["name"]
+    if name == MODULE or job.dataset.task != "classify":
+        return ""
+    return str(NETWORKS[name].facts.get("bfloat16", ""))
 
 
 def _surroundings(
@@ -275,7 +279,7 @@ def _surroundings(
         return runner.epoch(best, steps, option[1])
 
     found = race(options, turn, seconds)
-    chosen = winner(found, options[0], GAIN)[0]
+    chosen = winner(found, options[0], MEMORY_GAIN)[0]
     alike = {option: taken for option, taken in found.items() if option[0] == chosen}
     prefetch = winner(alike, next(iter(alike)), 1.0)[1]
     keep(False)

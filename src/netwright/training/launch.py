@@ -35,6 +35,9 @@ class Launch:
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         keep(self.allocator == "keep")
+        if self.device.type == "cuda":  # kernels that add in one order, and random numbers of the device in use
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+            torch.cuda.set_device(self.device)
 
     def settings(self) -> dict[str, Any]:
         """What was settled, as `[training]` settings: the run's own recipe repeats it."""
@@ -151,6 +154,7 @@ def environment(where: Launch) -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
+        "netwright": _own_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "safetensors": safetensors.__version__,
@@ -164,9 +168,19 @@ def environment(where: Launch) -> dict[str, Any]:
     }
 
 
+def _own_version() -> str:
+    """This package's version; its front page may not be imported from here."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("netwright")
+    except PackageNotFoundError:  # run from a checkout that nobody installed
+        return ""
+
+
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, worded for the line that says a resume is not bit-exact."""
-    watched = ("torch", "platform", "cpu", "device", "threads", "precision")
+    watched = ("netwright", "torch", "platform", "cpu", "device", "threads", "precision")
     found = [f"{name} {then.get(name)} -> {now.get(name)}" for name in watched if then.get(name) != now.get(name)]
     ranks = [environment.get("ranks", 1) for environment in (then, now)]  # older runs know of one
     if ranks[0] != ranks[1]:

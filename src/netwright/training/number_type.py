@@ -25,7 +25,8 @@ def keep_outputs_exact(model: nn.Module) -> None:
     """Let the last linear layer of `model`, or of each of its members, work in float32 under autocast. Doing it again
     changes nothing."""
     for member in getattr(model, "members", [model]):
-        linear = [module for module in member.modules() if isinstance(module, nn.Linear)]
+        named = member.named_modules()
+        linear = [module for name, module in named if isinstance(module, nn.Linear) and "aux" not in name]
         if linear and _leave not in linear[-1]._forward_pre_hooks.values():
             linear[-1].register_forward_pre_hook(_leave)
             linear[-1].register_forward_hook(_enter, always_call=True)

@@ -19,9 +19,10 @@ from netwright.training.state import State
 
 FALLEN = 1.15
 """Who takes so many times as long as the fastest after three turns leaves the race."""
-LOSS_APART, DIRECTION, LENGTH_APART = 0.01, 0.99, 0.05
+LOSS_APART, DIRECTION, LENGTH_APART = 0.01, 0.9, 0.05
 """How far bfloat16 may be from float32 on the same batch and weights: relative difference of the loss, cosine between
-the gradients, relative difference of their lengths."""
+the gradients, relative difference of their lengths. The notes' CNN has a cosine above 0.99; ResNet-18, whose accuracy
+three seeds found as good, 0.92 to 0.98: far closer than the gradients of two batches are."""
 
 Option = TypeVar("Option", bound=Hashable)
 

@@ -284,6 +284,8 @@ class Joined:
         if self.hush is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends all ranks when the first has left
         if isinstance(error, Interrupted):
+            if not ranks.signal:  # it came outside the steps, and nobody else knows: nobody shall wait for this rank
+                ranks.fail(128 + error.number, say("signal {number}", number=error.number))
             ranks.leave(patient=True)
             return
         if isinstance(error, RuntimeError) and _is_exchange(error):

@@ -33,6 +33,10 @@ class Seat:
         Errors: UsageError where a variable is no number, or where the rank is none of the world.
         """
         found = {name: os.environ.get(name, "") for name in NAMES}
+        if (found["WORLD_SIZE"] or "1") != "1" and not all(found.values()):
+            missing = ", ".join(name for name, text in found.items() if not text)
+            raise UsageError(say("WORLD_SIZE = {world} in the environment, but {missing} is missing; torchrun sets all",
+                                 world=found["WORLD_SIZE"], missing=missing))  # fmt: skip
         if not all(found.values()):
             return cls(0, 1, 0, 1)
         given = {**found, **{name: os.environ.get(name) or "" for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE")}}

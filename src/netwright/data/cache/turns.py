@@ -25,11 +25,13 @@ class Turn:
         """Give up a finished entry that proved damaged, and make it anew; None where others use it."""
         tell(say("cache: the stored copy of {name} is damaged; it is made again", name=name))
         self.lock.close()
-        held = self.entry.lock(alone=True)
-        if held is None:
+        try:
+            held = self.entry.lock(alone=True)
+            if held is not None:
+                self.entry.clear()
+        except OSError:  # a cache that may only be read: its other entries are used all the same
             return None
-        self.entry.clear()
-        return Turn(self.entry, held, None)
+        return None if held is None else Turn(self.entry, held, None)
 
 
 def turn(store: Store, key: str, name: str) -> Turn | None:

@@ -225,7 +225,7 @@ class Decoding:
     def run(self) -> Gathered:
         """Decode what is not done yet."""
         found: dict[int, Block] = {}
-        total, done = len(self.plan.rows), 0
+        total, done, whole = len(self.plan.rows), 0, False
         try:
             with Counter() as counter:
                 for block in self._blocks():
@@ -237,12 +237,12 @@ class Decoding:
                         text = say("decoding {name}: {done} of {total} pictures", name=self.reading.title,
                                    done=f"{done:,}", total=f"{total:,}")  # fmt: skip
                         counter.show(text)
-            return self._gathered([found[number] for number in sorted(found)])
-        except BaseException:
-            if self.mine is not None:
-                self.mine.lock.close()  # what is done stays for the next start
-            raise
+            gathered = self._gathered([found[number] for number in sorted(found)])
+            whole = True
+            return gathered
         finally:
+            if self.mine is not None and not whole:
+                self.mine.lock.close()  # what is done stays for the next start
             if self._opened is not None:
                 self._opened.close()
 

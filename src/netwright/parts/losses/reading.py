@@ -1,5 +1,6 @@
 """How losses read outputs and targets: shapes and labels checked, class indices one-hot, half precision widened."""
 
+import threading
 from typing import Literal
 
 import torch
@@ -35,21 +36,22 @@ class Trusting:
     """A context in which numbers are not looked at: a training looks at its first batch, the others come from the same
     encoder. Looking takes as long as the loss itself where steps are small."""
 
-    on = False
+    here = threading.local()
+    """Of each thread: trainings side by side do not vouch for one another."""
 
     def __init__(self, wanted: bool = True) -> None:
         self.wanted = wanted
 
     def __enter__(self) -> None:
-        self.before, Trusting.on = Trusting.on, self.wanted
+        Trusting.here.on = self.wanted
 
     def __exit__(self, *_: object) -> None:
-        Trusting.on = self.before
+        Trusting.here.on = False
 
 
 def readable(tensor: Tensor) -> bool:
     """Whether its numbers are to be looked at: on the CPU, outside compiling and `vmap`, where nobody vouches."""
-    if Trusting.on:
+    if getattr(Trusting.here, "on", False):
         return False
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not is_batchedtensor(tensor)
 
