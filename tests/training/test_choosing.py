@@ -174,8 +174,9 @@ def test_bfloat16_needs_proof_for_the_network(monkeypatch):
     found = {first._replace(precision=name): taken for name, taken in times.items()}
     for network, best, named in (("convnet", "bfloat16", None), ("mlp", "float32", 2.0)):
         job = job_of(network)
-        way, tested = choosing._allowed(job, found, first, {("channels_last", False): Runner.of(job, first)})
+        way, tested = choosing._allowed(job, found, first, (True, {}))
         assert (way.precision, tested.get("named")) == (best, named)
+        assert choosing._allowed(job, found, first, (False, {}))[0].precision == "float32"  # too far from it
 
 
 def test_what_was_shown_for_classes_holds_for_classes():

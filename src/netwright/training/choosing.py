@@ -214,6 +214,9 @@ def _raced(job: Job, long: bool) -> Choice:
     options = ways(job, long)
     first = options[0]
     runners = {(first.layout, first.compile): Runner.of(job, first)}
+    halves = any(way.precision == "bfloat16" for way in options) and first.precision == "float32"
+    # With the first weights: after some steps at full rate a deep network is far from calm.
+    near = runners[first.layout, first.compile].faithful(first) if halves else (False, {})
     step = runners[first.layout, first.compile].turn(first, 1)
     batches = -(-job.dataset.examples["train"] // job.recipe.table("data")["batch_size"])
     budget = min(SHARE * step * batches * job.training["epochs"], LONGEST)
@@ -226,7 +229,7 @@ def _raced(job: Job, long: bool) -> Choice:
         return runners[key].turn(way, steps)
 
     found = race(options, turn, 0.7 * budget)
-    best, tested = _allowed(job, found, first, runners)
+    best, tested = _allowed(job, found, first, near)
     for key in [key for key in runners if key != (best.layout, best.compile)]:
         del runners[key]
     allocator, prefetch, more = _surroundings(job, runners[best.layout, best.compile], best, 2 * steps, 0.3 * budget)
@@ -239,16 +242,16 @@ def _raced(job: Job, long: bool) -> Choice:
 
 
 def _allowed(
-    job: Job, found: dict[Way, list[float]], first: Way, runners: dict[tuple[str, bool], Runner]
+    job: Job, found: dict[Way, list[float]], first: Way, near: tuple[bool, dict[str, float]]
 ) -> tuple[Way, dict[str, Any]]:
     """The fastest way that may be taken: bfloat16 only where its accuracy is proven for the network, and a step of it
-    here is one of float32 within the bounds."""
+    here is one of float32 within the bounds (`near`)."""
     best = winner(found, first, GAIN)
     if best.precision == first.precision:
         return best, {}
     plain = winner({way: taken for way, taken in found.items() if way.precision == first.precision}, first, GAIN)
     evidence = proven(job)
-    good, numbers = runners[best.layout, best.compile].faithful(best)
+    good, numbers = near
     factor = median(found[plain]) / median(found[best])
     tested: dict[str, Any] = {**numbers, "evidence": evidence, "factor": factor}
     if evidence and good:
