@@ -21,6 +21,8 @@ import kills
 from exactness import entries, first_difference
 
 WORK = "lstm"
+ORPHANS_S = 10.0
+"""After so long no process of a training may be left: a question to git may still be on its way out."""
 MOMENTS = {"reading": b"R", "start": b"F", "step": b"T", "save": b"S", "evaluation": b"E", "end": b"J"}
 """What a child begins just before it gets a signal."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -96,6 +98,9 @@ def _signalled(whole: kills.Whole, moment: str, number: int, twice: bool, chance
     code = kills.ended(child)
     one = {"moment": moment, "signal": int(number), "twice": twice, "code": code, "seconds": time.monotonic() - started}
     os.close(reader)
+    until = time.monotonic() + ORPHANS_S
+    while children_left(child) and time.monotonic() < until:
+        time.sleep(0.02)
     one |= {"left": children_left(child), "memory": sorted(shared_memory() - before), "said": log.read_text()[-500:]}
     one["state"] = json.loads((run / "run.json").read_text())["state"] if (run / "run.json").exists() else ""
     return {**one, "different": _resumed(whole, run, log)}
