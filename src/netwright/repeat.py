@@ -23,13 +23,13 @@ from netwright.errors import RunError, UsageError
 from netwright.language import say
 from netwright.recipe import MODULE
 from netwright.run import Run, open_run, read_again
-from netwright.rundir import SEALED, RunFolder, sha256, to_json
+from netwright.rundir import SEALED, RunFolder, to_json
 from netwright.start import judged
 from netwright.storage import replace_bytes
 from netwright.training.checkpoints import Checkpoint, from_bytes, newest
 from netwright.training.job import Job, stored_recipe
 from netwright.training.keeper import Outcome
-from netwright.training.launch import environment, launch
+from netwright.training.launch import environment, imposed
 from netwright.training.objective import Terms
 from netwright.training.plan import build
 from netwright.training.progress import Progress
@@ -186,17 +186,16 @@ def _prepared(run: Run, data: Any, progress: Progress) -> tuple[Job, bool]:
         raise UsageError(text)
     kept: Dataset | None = run._dataset
     dataset = read_again(folder, recipe, kept if data is None and facts.get("in_memory") else data)
-    own = {"threads": facts["environment"].get("threads", recipe.table("training")["threads"])}
-    where = launch(recipe.table("training") | own)
+    where = imposed(recipe.table("training"), facts["environment"])
     model = build(recipe, dataset.inputs, dataset.outputs)
-    return Job(dataset, recipe, model, where, progress, run_id=facts["id"], sources=_sources(folder)), finished
+    return Job(dataset, recipe, model, where, progress, run_id=facts["id"], sources=folder.sources()), finished
 
 
 def _again(folder: RunFolder, place: Path, finished: bool, progress: Progress) -> Compared:
     """The temporary folder of the repetition, with the records that stand before the first step."""
     run_id = str(folder.read("run.json")["id"])
     rows = [row for row in folder.rows() if isinstance(row.get("step"), int)]
-    checkpoint = newest(folder.path, run_id, _sources(folder), progress.say)
+    checkpoint = newest(folder.path, run_id, folder.sources(), progress.say)
     found = Compared(place, rows, checkpoint, finished)
     if not found.last:
         raise RunError(say("{run} has nothing to compare: it was stopped before its first record", run=folder.path))
@@ -280,10 +279,6 @@ def tensor_difference(
 def _kind(tensor: Tensor | None) -> str | None:
     """What a tensor is, where its numbers cannot be compared."""
     return None if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _sources(folder: RunFolder) -> dict[str, str]:
-    return {name: sha256(folder.read_bytes(name)) for name in ("recipe.toml", "data.json")}
 
 
 def _plain(value: Any) -> Any:

@@ -300,6 +300,10 @@ class RunFolder:
         with _written(self.path / "best.json"):
             replace_bytes(self.path / "best.json", sealed_json(seal))
 
+    def sources(self) -> dict[str, str]:
+        """The SHA-256 of the records that every checkpoint stands on: data.json and recipe.toml."""
+        return {name: sha256(self.read_bytes(name)) for name in SEALED[1:]}
+
     def seal(self) -> dict[str, Any]:
         """The content of best.json; a changed byte in it is refused."""
         seal = open_sealed(self.read_bytes("best.json"))

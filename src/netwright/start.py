@@ -21,7 +21,7 @@ from netwright.measures.anatomy import Anatomy, anatomy
 from netwright.recipe import MODULE, Recipe
 from netwright.report.summary import summarise
 from netwright.run import Run, read_again, write_report
-from netwright.rundir import SEALED, RunFolder, sha256
+from netwright.rundir import SEALED, RunFolder
 from netwright.storage import replace_bytes
 from netwright.training import folds
 from netwright.training.checkpoints import newest
@@ -29,7 +29,7 @@ from netwright.training.choosing import choose
 from netwright.training.forward import Forward
 from netwright.training.job import Job, check, check_model, stored_recipe
 from netwright.training.keeper import Outcome, truths
-from netwright.training.launch import Launch, differences, environment, git_commit, launch
+from netwright.training.launch import differences, environment, git_commit, imposed, launch
 from netwright.training.plan import build, dataset_of, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
 from netwright.training.ranks import Ranks, here
@@ -122,13 +122,9 @@ def _new_job(folder: RunFolder, asked: Job, sizes: Anatomy) -> Job:
     progress.say(say("{run}: {where}", run=folder.path, where=where))
     progress.problems(dataset.problems)
     return Job(
-        dataset, recipe, asked.model, where, progress, folder, facts["id"], _sources(folder), ranks=here(),
+        dataset, recipe, asked.model, where, progress, folder, facts["id"], folder.sources(), ranks=here(),
         spent=time.monotonic() - began,
     )  # fmt: skip
-
-
-def _sources(folder: RunFolder) -> dict[str, str]:
-    return {name: sha256(folder.read_bytes(name)) for name in ("recipe.toml", "data.json")}
 
 
 def _finish(job: Job, checkpoint: Any, started: float) -> None:
@@ -161,7 +157,7 @@ def _beside(ranks: Ranks, dataset: Dataset, network: nn.Module, begun: RunFolder
     """What every other rank does: it trains along with rank 0, which writes and judges."""
     folder = begun or show(ranks, None)
     recipe, facts = stored_recipe(folder), folder.read("run.json")
-    where = _imposed(recipe, facts)
+    where = imposed(recipe.table("training"), facts["environment"])
     job = Job(dataset, recipe, network, where, Progress(quiet=True), ranks=ranks)
     fit(job, send(ranks, None))
     return Run(show(ranks, None), network, dataset)
@@ -219,7 +215,7 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
             folder.verified(SEALED if finished else SEALED[1:])
             if folder.seal().get("run") != facts.get("id"):
                 raise RunError(say("run folder {path}: {name} is damaged", path=folder.path, name="run.json"))
-        checkpoint = newest(folder.path, str(facts.get("id")), _sources(folder), progress.say)
+        checkpoint = newest(folder.path, str(facts.get("id")), folder.sources(), progress.say)
         if finished:
             progress.say(say("{run} is finished; nothing to do", run=path))
             show(ranks, folder)
@@ -227,7 +223,7 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
         recipe = stored_recipe(folder)
         show(ranks, folder)
         dataset = ranks.in_turn(lambda: read_again(folder, recipe, data))
-        where = _imposed(recipe, facts)
+        where = imposed(recipe.table("training"), facts["environment"])
         for line in [
             say("not bit-exact: {what}", what=what) for what in differences(facts["environment"], environment(where))
         ]:
@@ -239,7 +235,7 @@ def resume(path: Path | str, *, data: Any = None, network: nn.Module | None = No
         refuse(ranks, recipe, network)
         agree(ranks, dataset, recipe)
         folder.write("run.json", {**facts, "state": "running"})
-        job = Job(dataset, recipe, network, where, progress, folder, str(facts["id"]), _sources(folder), ranks=ranks)
+        job = Job(dataset, recipe, network, where, progress, folder, str(facts["id"]), folder.sources(), ranks=ranks)
         if checkpoint is None:
             folder.cut(0)
         progress.say(
@@ -275,11 +271,3 @@ def _read(recipe: Recipe, data: Any) -> Dataset:
 
 def _elsewhere(path: Path | str) -> str:
     return say("{run} trained a module from Python; resume it there: resume(path, network=...)", run=path)
-
-
-def _imposed(recipe: Recipe, facts: dict[str, Any]) -> Launch:
-    """What a run was trained on, for going on: its threads, its kind of device, and what its recipe settled."""
-    table, device = recipe.table("training"), "cpu" if facts["environment"]["device"] == "cpu" else "cuda"
-    if not str(table["device"]).startswith(device):
-        table["device"] = device
-    return launch(table | {"threads": facts["environment"]["threads"]})

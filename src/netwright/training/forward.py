@@ -37,9 +37,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(before)
 
 
-def channels_last(model: nn.Module) -> bool:
-    """Whether a network gains from channels-last memory: it holds a 2-D convolution."""
-    return any(isinstance(module, nn.Conv2d) for module in model.modules())
+def channels_last(model: nn.Module, layout: str = "auto") -> bool:
+    """Whether pictures lie channels-last for a network: it holds a 2-D convolution, and `layout` allows it."""
+    return layout != "contiguous" and any(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
 def combined(outputs: Tensor, link: str, used: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class Forward:
     def __post_init__(self) -> None:
         if self.precision != "float32":
             keep_outputs_exact(self.model)
-        self.channels_last = self.layout != "contiguous" and channels_last(self.model)
+        self.channels_last = channels_last(self.model, self.layout)
         if self.channels_last:  # weights that lie otherwise would be turned round at every call
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -143,7 +143,7 @@ class Forward:
         if not len(outputs):
             return np.zeros((0, self.targets.outputs["count"]))
         scores = outputs.double().cpu()
-        if self.loss_settings.get("link", LOSSES[self.loss].facts["link"]) == "softmax":
+        if self.link == "softmax":
             return scores.softmax(1).numpy()
         chances = scores.sigmoid()
         if chances.shape[1] == 1:

@@ -116,7 +116,7 @@ def until(training: dict[str, Any], dataset: Dataset) -> Condition | None:
 def new_state(job: Job) -> State:
     """The state before the first step."""
     model = job.model.to(job.launch.device)
-    if job.launch.layout != "contiguous" and channels_last(model):
+    if channels_last(model, job.launch.layout):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     resting = frozen(model, job.recipe)
     loss, chosen = job.recipe.table("loss")["name"], settings(job.recipe, "loss")
@@ -164,7 +164,7 @@ def new_batches(job: Job) -> Batches:
     return Batches(
         job.dataset, size=data["batch_size"], seed=job.recipe.seed, device=job.launch.device,
         weights=_weights(job), augment=_augment(job.recipe, job.dataset),
-        channels_last=job.launch.layout != "contiguous" and channels_last(job.model), prefetch=job.launch.prefetch,
+        channels_last=channels_last(job.model, job.launch.layout), prefetch=job.launch.prefetch,
         part=Part(job.ranks.number, job.ranks.count, least(job.model)),
     )  # fmt: skip
 

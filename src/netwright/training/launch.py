@@ -85,6 +85,14 @@ def launch(training: dict[str, Any], work: float = float("inf")) -> Launch:
     )  # fmt: skip
 
 
+def imposed(training: dict[str, Any], then: dict[str, Any]) -> Launch:
+    """What a run was trained on, for going on or repeating: its threads and its kind of device, as its environment
+    `then` names them, and all that its recipe settled."""
+    device = "cpu" if then["device"] == "cpu" else "cuda"
+    own = {"threads": then.get("threads", training["threads"])}
+    return launch(training | own | ({} if training["device"].startswith(device) else {"device": device}))
+
+
 def usable_threads() -> int:
     """One thread a core that this process may use, or fewer where OMP_NUM_THREADS says so.
 

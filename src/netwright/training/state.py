@@ -116,9 +116,8 @@ class State:
         """Add a step's loss to the running sums."""
         if self.works_ahead:
             weight = terms.weight.sum() if terms.weight is not None else float(len(batch))
-            norm = (
-                self.norm if isinstance(self.norm, Tensor) and self.scaler is None else 0.0
-            )  # a scaler skips by itself
+            waits = isinstance(self.norm, Tensor) and self.scaler is None  # a scaler skips such steps by itself
+            norm = self.norm if waits else 0.0
             numbers = terms.value.detach(), weight, norm
             self.tally.waiting.append(Waiting(self.step + 1, batch.epoch + 1, batch.examples, *numbers))
             return
