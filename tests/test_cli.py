@@ -108,12 +108,18 @@ def test_a_closed_pipe_is_no_defect(run):
     assert found.stdout == "losses\n"
 
 
+def hears():
+    """A child hears the signals that whoever started these tests may have told it to ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_says_how_to_go_on_and_exits_with_its_code(tmp_path, number):
     run = tmp_path / "run"
     process = subprocess.Popen(
         [*NETWRIGHT, "train", "digits", "epochs=2000", "--out", str(run)],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=hears,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:

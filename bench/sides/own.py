@@ -13,34 +13,18 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 import netwright
 from bench.gate import Gate
-from bench.networks import CharLSTM
 from bench.sides.limit import synchronised
 from bench.works import LENGTH, Order, Work
 from netwright import start
 from netwright.data.dataset import Dataset
 from netwright.data.read import read
 from netwright.recipe import Recipe
-from netwright.training.objective import Terms
 
-
-class Characters(CharLSTM):
-    """The character LSTM with an objective of its own: the loss of a piece is the mean over its 128 places.
-
-    Examples are vectors of 129 token numbers. Outside training the answer is the scores after the last place.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores = super().forward(x[:, :LENGTH].long())
-        return scores if self.training else scores[:, -1]
-
-    def objective(self, model: nn.Module, batch: Any, draw: Any) -> Terms:
-        scores, targets = model(batch.inputs), batch.inputs[:, 1:].long()
-        losses = nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none")
-        return Terms(losses.unflatten(0, targets.shape).mean(1))
+FIRST_SIGN = 0x100
+"""The sign of token 0: letters only, so that no token is white space."""
 
 
 class Clock(ModuleType):
@@ -62,8 +46,9 @@ def data(order: Order) -> Dataset:
     work = order.what
     settings: dict[str, Any] = {"validation": 0.0, "batch_size": work.batch}
     if work.data == "tinyshakespeare":
-        pieces = order.array("pieces")
-        return read(pieces.astype("float32"), pieces[:, -1], normalize="none", test=0.01, **settings)
+        tokens = order.array("pieces")[:, :LENGTH].reshape(-1).astype(int)  # the pieces make up the text
+        text = "".join(map(chr, tokens + FIRST_SIGN))
+        return read([text], task="generate", tokens="character", window=LENGTH, test=0.01, **settings)
     settings |= {"augment": "crop 4, flip"} if order.work == "w3" else {}
     if order.source:
         return read(order.source, **settings)
@@ -84,8 +69,7 @@ def recipe(order: Order, dataset: Dataset) -> Recipe:
             **precision,
         },
     }
-    if order.work != "w4":
-        tables["network"] = {"name": order.what.network}
+    tables["network"] = {"name": "char_lm", "dropout": 0.0} if order.work == "w4" else {"name": order.what.network}
     return Recipe().updated(tables, "bench")
 
 
@@ -98,16 +82,10 @@ def log_steps(dataset: Dataset, work: Work) -> int:
 def train(order: Order, gate: Gate) -> None:
     """`netwright.train` itself, with the gate as one more probe."""
     dataset = data(order)
-    module = _characters(order) if order.work == "w4" else None
     gate.synchronise = synchronised(order.device)
     through(gate)
     with tempfile.TemporaryDirectory() as place:
-        netwright.train(dataset, module, recipe=recipe(order, dataset), out=f"{place}/run", quiet=True)
-
-
-def _characters(order: Order) -> nn.Module:
-    torch.manual_seed(0)
-    return Characters(int(order.array("vocabulary")))
+        netwright.train(dataset, recipe=recipe(order, dataset), out=f"{place}/run", quiet=True)
 
 
 def through(gate: Gate) -> None:

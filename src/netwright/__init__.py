@@ -15,6 +15,7 @@ _HOMES = {
     "network": "netwright.api",
     "anatomy": "netwright.api",
     "diagram": "netwright.api",
+    "explain": "netwright.api",
     "graph": "netwright.api",
     "steps": "netwright.api",
     "trace": "netwright.measures.trace",
@@ -36,12 +37,13 @@ _RENAMED = {"open": "open_run"}  # a module-level `open` would hide the builtin 
 
 __all__ = [
     "DataError", "NetwrightError", "Recipe", "Run", "RunError", "Terms", "UsageError", "__version__", "anatomy",
-    "compare", "diagram", "evaluate", "graph", "network", "open", "read", "rerun", "resume", "steps", "trace", "train",
+    "compare", "diagram", "evaluate", "explain", "graph", "network", "open", "read", "rerun", "resume", "steps",
+    "trace", "train",
 ]  # fmt: skip
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would take most of the import time
 if TYPE_CHECKING:
-    from netwright.api import anatomy, diagram, graph, network, steps
+    from netwright.api import anatomy, diagram, explain, graph, network, steps
     from netwright.data.read import read
     from netwright.errors import DataError, NetwrightError, RunError, UsageError
     from netwright.measures.trace import trace

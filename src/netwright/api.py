@@ -1,6 +1,6 @@
 """Networks by name for Python: build one, look at its sizes, own the loop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +26,7 @@ from netwright.training.progress import Progress
 from netwright.training.published import with_weights
 
 if TYPE_CHECKING:
+    from netwright.explaining.writing import Explanations
     from netwright.measures.trace import StepTrace
 
 
@@ -105,6 +106,24 @@ def graph(net: nn.Module | str, data: Any = None, *, inputs: Any = None, outputs
     from netwright.measures.graph import graph as export
 
     return export(*_measured(net, data, inputs, outputs, settings))
+
+
+def explain(
+    run: Any, *inputs: Any, out: Any = None, position: int = 0, say_line: Callable[[str], None] | None = None
+) -> "Explanations":
+    """See inside a run on inputs of your own: gates, attention, saliency, gradients over time, as pictures and data.
+
+    `run` is a run folder or what `open` gives; files go to its folder `explanations`, or to `out`. `position` chooses
+    the tag, token or number of the answer that saliency explains, from 1. `say_line` hears what was odd.
+    """
+    from netwright.deploy.predict import Predictor
+    from netwright.explaining.whole import explain as look
+    from netwright.rundir import RunFolder
+
+    folder = run.folder if hasattr(run, "folder") else RunFolder.open(run)
+    predictor = Predictor.open(folder, getattr(run, "_network", None))
+    dataset = getattr(run, "_dataset", None)
+    return look(folder, predictor, inputs, out=out, position=position, dataset=dataset, say_line=say_line)
 
 
 def worked_step(

@@ -23,6 +23,7 @@ LABELS = {
     "parents": "after",
     "at": "input of the paper",
     "classes_at": "classes there",
+    "tokens_at": "vocabulary there",
     "layout": "names of weights as in",
     "recipe": "training in the paper",
     "params": "parameters",

@@ -153,7 +153,7 @@ class Part:
     build: Callable[..., Any]
     facts: dict[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Setting] = field(default_factory=dict)
-    """Settings that every part of the family takes, for whoever uses it: `build` does not see them."""
+    """Settings that the part takes for whoever uses it, as every network its weights: `build` does not see them."""
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
@@ -232,8 +232,12 @@ class Family(Mapping[str, Part]):
         self._parts: dict[str, Part] = {}
         self._loaded = False
 
-    def add(self, name: str = "", **facts: Any) -> Callable[[Callable[..., Any]], Any]:
-        """Decorator: register a function or class under its own name (or `name`, where that is a keyword)."""
+    def add(self, name: str = "", *, also: Any = None, **facts: Any) -> Callable[[Callable[..., Any]], Any]:
+        """Decorator: register a function or class under its own name (or `name`, where that is a keyword).
+
+        `also`: a function whose settings the part takes for whoever uses it, as those that the family shares.
+        """
+        shared = {**self.shared, **(settings_of(also) if also is not None else {})}
 
         def register(build: Callable[..., Any]) -> Callable[..., Any]:
             key = name or build.__name__
@@ -244,7 +248,7 @@ class Family(Mapping[str, Part]):
                 raise ValueError(f"{key!r} of {self.name} lacks {', '.join(lacking)}: @{self.name.upper()}.add(...)")
             if key in self._parts:
                 raise ValueError(f"two parts of {self.name} are called {key!r}")
-            self._parts[key] = Part(self.name, key, build, facts, self.shared)
+            self._parts[key] = Part(self.name, key, build, facts, shared)
             return build
 
         return register
@@ -282,6 +286,7 @@ INITIALIZERS = Family("initializers", "netwright.parts.initializers")
 NORMS = Family("norms", "netwright.parts.norms")
 POOLING = Family("pooling", "netwright.parts.pooling")
 CELLS = Family("cells", "netwright.parts.cells")
+ATTENTION = Family("attention", "netwright.parts.attention")
 AUGMENTATIONS = Family("augmentations", "netwright.parts.augmentations")
 METRICS = Family("metrics", "netwright.parts.metrics", ("task", "better"))
 NETWORKS = Family("networks", "netwright.networks", shared={"weights": Setting("weights", (str,), "")})
@@ -292,7 +297,7 @@ RECIPES = Family("recipes", "netwright.recipes")
 FAMILIES = {
     family.name: family
     for family in (
-        LOSSES, ACTIVATIONS, OPTIMIZERS, SCHEDULES, INITIALIZERS, NORMS, POOLING, CELLS,
+        LOSSES, ACTIVATIONS, OPTIMIZERS, SCHEDULES, INITIALIZERS, NORMS, POOLING, CELLS, ATTENTION,
         AUGMENTATIONS, METRICS, NETWORKS, READERS, FAULTS, RECIPES,
     )
 }  # fmt: skip

@@ -9,7 +9,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +35,9 @@ class DataSettings:
 
     path: str = "digits"
     target: str = ""
-    task: Literal["auto", "classify", "regress"] = "auto"
+    task: Literal["auto", "classify", "regress", "tag", "generate", "translate", "forecast", "transcribe", "verify"] = (
+        "auto"
+    )
     test: Annotated[float | str, Range(0, 0.9)] = 0.2
     validation: Annotated[float, Range(0, 0.9)] = 0.1
     split_seed: Annotated[int, Range(0, 2**62)] = 0
@@ -49,6 +51,7 @@ class DataSettings:
     drop_duplicates: bool = False
     classes: int | list[str] = 0
     workers: Annotated[int | Auto, Range(0, 1024)] = "auto"
+    window: Annotated[int, Range(0, 1_000_000)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +93,16 @@ def data_settings(path: str = "") -> dict[str, Setting]:
         return {**settings_of(sets[path]), **DATA}
     found: dict[str, Setting] = {}
     for own in [settings_of(build) for build in sets.values()] + [part.settings for part in catalogue.READERS.values()]:
-        found |= own
+        found |= {name: _either(found[name], one) if name in found else one for name, one in own.items()}
     return found | DATA
+
+
+def _either(first: Setting, second: Setting) -> Setting:
+    """The second of two settings of one name, with room for the numbers of both."""
+    if first.range is None or second.range is None:
+        return second
+    low, high = min(first.range.low, second.range.low), max(first.range.high, second.range.high)
+    return replace(second, range=Range(low, high))
 
 
 @dataclass(frozen=True)

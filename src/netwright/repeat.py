@@ -232,14 +232,14 @@ def _compare_end(run: Run, job: Job, outcome: Outcome) -> None:
     best = from_bytes(run.folder.verified()["best.safetensors"], "best.safetensors")
     if found := tensor_difference(outcome.weights, best):
         raise Different(outcome.steps, f"best.safetensors: {found[0]}", *found[1:])
-    report, predictions = judged(job, outcome)
+    report, tensors = judged(job, outcome)
     there = {name: value for name, value in run.report.items() if name not in OWN}
     here = json.loads(to_json(report))
     if found := difference({name: here.get(name) for name in there}, there, ""):
         raise Different(outcome.steps, f"report.json: {found[0]}", *found[1:])
     name = "predictions.safetensors"
     stored = from_bytes(run.folder.read_bytes(name), name)
-    if found := tensor_difference({"predictions": torch.from_numpy(predictions)}, stored, ("predictions",)):
+    if found := tensor_difference(tensors, stored, tuple(tensors)):
         raise Different(outcome.steps, f"{name}: {found[0]}", *found[1:])
 
 

@@ -1,6 +1,7 @@
 """A `Run` is a handle on its folder; the verbs that read runs: open, evaluate, compare, write the report."""
 
 import os
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,23 @@ from torch import nn
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.read import read
+from netwright.deploy.generate import Manner, Samples, chat, generate
 from netwright.deploy.predict import Predictor
 from netwright.errors import DataError, RunError, UsageError
 from netwright.language import say
 from netwright.recipe import Recipe
 from netwright.report import page as html
-from netwright.report.compare import compare_outputs
+from netwright.report.compare_sequences import compare_stored, same_text
 from netwright.report.pictures import pictures
-from netwright.report.summary import baseline_scores, judgement_json
+from netwright.report.sources import sources
+from netwright.report.stored import is_whole
+from netwright.report.summary import baseline_scores, judge_split, judgement_json
 from netwright.report.words import Comparison, Evaluation, report_text
 from netwright.rundir import RunFolder
 from netwright.storage import replace_bytes
+from netwright.training.answers import answers
 from netwright.training.checkpoints import from_bytes
 from netwright.training.job import stored_recipe
-from netwright.training.keeper import truths
 
 
 class Run:
@@ -58,6 +62,22 @@ class Run:
     def predict(self, *inputs: Any, say_line: Any = None) -> Any:
         """Predictions for files, folders, arrays, rows or data frames; see `netwright.deploy.predict`."""
         return self.predictor().predict(inputs, say_line)
+
+    def generate(
+        self, prompt: str = "", *, length: int = 0, temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0,
+        seed: int = 0, count: int = 1, form: str = "", out: Path | None = None,
+    ) -> Samples:  # fmt: skip
+        """`count` samples that go on from `prompt`, of a run that writes; see `netwright.deploy.generate`."""
+        trained, manner = self.predictor(), Manner(temperature, top_k, top_p, seed)
+        return generate(
+            trained.forward, trained.targets, trained.encoder, prompt, length=length, manner=manner, count=count,
+            form=form, out=out,
+        )  # fmt: skip
+
+    def chat(self, lines: Iterable[str], *, temperature: float = 0.0, seed: int = 0) -> list[dict[str, str]]:
+        """A reply to every line: `{"prompt", "text"}`."""
+        trained = self.predictor()
+        return list(chat(trained.forward, trained.targets, trained.encoder, lines, Manner(temperature, seed=seed)))
 
     def evaluate(self, data: Any = None, targets: Any = None) -> "Evaluation":
         """Metrics with 95 % intervals on the run's own test examples, or on new data."""
@@ -118,18 +138,19 @@ def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None, say_l
     predictor = run.predictor()
     if data is None:
         dataset = run._dataset or read_again(run.folder, run.recipe)
-        outputs = predictor.forward.split_outputs(dataset, "test")
-        judged = predictor.judge(truths(dataset, "test"), outputs)
-        loss = predictor.forward.mean_loss(outputs, dataset.target_tensor("test"))
+        answered = answers(predictor.forward, dataset, "test")
+        judged, loss = judge_split(dataset, "test", answered), answered.loss
         found, ids = baseline_scores(dataset), dataset.ids("test")
     else:
         judged, loss, ids, examples = predictor.judge_source(data, targets, say_line)
         found = _baselines_on(run, examples)
-    return Evaluation(run=str(run.path), loss=loss, baseline=found, **judgement_json(judged, ids))
+    return Evaluation(run=str(run.path), task=judged.task, loss=loss, baseline=found, **judgement_json(judged, ids))
 
 
-def _baselines_on(run: Run, examples: tuple[np.ndarray, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Baselines on new examples; none where the training data cannot be read any more."""
+def _baselines_on(run: Run, examples: tuple[np.ndarray, np.ndarray] | None) -> dict[str, dict[str, Any]]:
+    """Baselines on new examples; none for sequences, and where the training data cannot be read any more."""
+    if examples is None:
+        return {}
     try:
         return baseline_scores(run._dataset or read_again(run.folder, run.recipe), examples)
     except (DataError, UsageError):
@@ -148,24 +169,31 @@ def compare(*runs: Run | Path | str) -> Comparison:
 
 def _pair(first: Run, second: Run) -> dict[str, Any]:
     records = [run.folder.read("data.json") for run in (first, second)]
-    if any(records[0][key] != records[1][key] for key in ("test_fingerprint", "task")):
+    kept = [_stored(run) for run in (first, second)]
+    same_pieces = records[0]["test_fingerprint"] == records[1]["test_fingerprint"]
+    if records[0]["task"] != records[1]["task"] or not (same_pieces or same_text(*kept)):
         text = say("{first} and {second} were tested on different examples; a paired test needs the same",
                    first=first.path, second=second.path)  # fmt: skip
         raise RunError(text)
-    classes = [[row["name"] for row in record["classes"]] for record in records]
-    if classes[0] != classes[1]:
+    task, classes = records[0]["task"], [[row["name"] for row in record["classes"]] for record in records]
+    if task == "classify" and classes[0] != classes[1]:
         text = say("{first} tells {a} classes apart, {second} others ({b}); a paired test needs the same",
                    first=first.path, second=second.path, a=len(classes[0]), b=len(classes[1]))  # fmt: skip
         raise RunError(text)
-    name = "predictions.safetensors"
-    stored = [from_bytes(_predictions(run.folder, name), str(run.path / name)) for run in (first, second)]
-    for run, found in zip((first, second), stored, strict=True):
-        if not {"truth", "predictions"} <= found.keys():
-            raise RunError(say("run folder {path}: {name} is damaged", path=run.path, name=name))
-    truth = stored[0]["truth"].numpy()
-    outputs = [found["predictions"].numpy() for found in stored]
-    found = dict(compare_outputs(records[0]["task"], truth, outputs[0], outputs[1]))
+    tokens = [record.get("targets", {}).get("text") for record in records]
+    found = compare_stored(task, kept[0], kept[1], same_tokens=tokens[0] == tokens[1])
     return {"first": str(first.path), "second": str(second.path), **found, "recipe": first.recipe.diff(second.recipe)}
+
+
+def _stored(run: Run) -> dict[str, np.ndarray]:
+    """What a run kept of its test examples."""
+    name = "predictions.safetensors"
+    found = {
+        key: tensor.numpy() for key, tensor in from_bytes(_predictions(run.folder, name), str(run.path / name)).items()
+    }
+    if not is_whole(run.folder.read("data.json")["task"], found):
+        raise RunError(say("run folder {path}: {name} is damaged", path=run.path, name=name))
+    return found
 
 
 def _predictions(folder: RunFolder, name: str) -> bytes:
@@ -191,7 +219,8 @@ def write_report(run: Run) -> Path:
         "name": folder.path.name, "run": folder.read("run.json"),
         "recipe": folder.read_bytes("recipe.toml").decode("utf-8", "replace"),
         "report": {**report, "mistakes": mistakes}, "curves": folder.rows(),
-        "anatomy": folder.read("anatomy.json"), "data": folder.read("data.json"), **_inside(run, dataset),
+        "anatomy": folder.read("anatomy.json"), "data": folder.read("data.json"),
+        "beside": {} if dataset is None else sources(dataset, report), **_inside(run, dataset),
     }  # fmt: skip
     path = folder.path / "report.html"
     try:

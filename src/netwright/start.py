@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
 
 from netwright.data.dataset import Dataset
 from netwright.data.read import read
+from netwright.deploy.samples import samples
 from netwright.errors import RunError, UsageError
 from netwright.language import say
 from netwright.measures.anatomy import Anatomy, anatomy
@@ -27,8 +27,8 @@ from netwright.training import folds
 from netwright.training.checkpoints import newest
 from netwright.training.choosing import choose
 from netwright.training.forward import Forward
-from netwright.training.job import Job, check, check_model, stored_recipe
-from netwright.training.keeper import Outcome, truths
+from netwright.training.job import Job, check, check_model, check_paths, stored_recipe
+from netwright.training.keeper import Outcome
 from netwright.training.launch import differences, environment, git_commit, imposed, launch
 from netwright.training.plan import build, dataset_of, from_catalogue, resolve, settings
 from netwright.training.progress import Progress
@@ -85,6 +85,7 @@ def train(
         Condition.parse(text, dataset.task, "--require")
     module = None if known and recipe.table("training")["members"] > 1 else module
     model = check_model(recipe, module if module is not None else build(recipe, dataset.inputs, dataset.outputs))
+    dataset.problems += check_paths(recipe, model, dataset)
     sizes = anatomy(model, dataset.inputs, recipe.table("network")["name"])
     refuse(ranks, recipe, model)
     agree(ranks, dataset, recipe)
@@ -141,9 +142,7 @@ def _finish(job: Job, checkpoint: Any, started: float) -> None:
         folder.write("run.json", {**folder.read("run.json"), "state": "interrupted"})
         job.progress.say(say("saved; continue with: netwright resume {run}", run=folder.path))
         raise signal
-    report, predictions = judged(job, outcome)
-    truth = truths(job.dataset, "test")
-    tensors = {"predictions": torch.from_numpy(np.ascontiguousarray(predictions)), "truth": torch.from_numpy(truth)}
+    report, tensors = judged(job, outcome)
     folder.seal_also("predictions.safetensors", save(tensors))
     report = {"run": str(folder.path), **report, "wall_seconds": time.monotonic() - started}
     folder.write("findings.json", {"findings": report["findings"], "notes": report["notes"]})
@@ -179,14 +178,16 @@ def _resume_beside(ranks: Ranks, data: Any, network: nn.Module | None) -> Run:
     return _beside(ranks, dataset, network)
 
 
-def judged(job: Job, outcome: Outcome) -> tuple[dict[str, Any], np.ndarray]:
-    """The report of a training that is over, and its test predictions: the best weights, judged."""
+def judged(job: Job, outcome: Outcome) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The report of a training that is over, and what is kept of its test predictions: the best weights, judged."""
     load_weights(job.model, outcome.weights)
     forward = Forward(
         job.model, job.dataset.targets, job.recipe.table("loss")["name"], settings(job.recipe, "loss"),
         job.launch.device, job.launch.precision, job.launch.layout,
     )  # fmt: skip
     report, predictions = summarise(job, forward, outcome)
+    if written := samples(forward, job.dataset.targets):
+        report["samples"] = written
     if job.training["folds"]:
         report["folds"] = folds.cross_validate(job)
     return report, predictions

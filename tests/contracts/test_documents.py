@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 from netwright import language
-from netwright.catalogue import FAMILIES, NETWORKS, Setting
+from netwright.catalogue import FAMILIES, NETWORKS, READERS, Setting
 from netwright.cli import _run
 from netwright.parts.activations import properties_table
+from netwright.report.words import main_metric
+from netwright.training.plan import BY_TASK
 
 ROOT = Path(__file__).parents[2]
 NETWORK_PAGES = ["docs/networks.md", "docs/zh/networks.md"]
 PART_PAGES = ["docs/parts.md", "docs/zh/parts.md"]
 SECTIONS = {
     "losses": 0, "activations": 1, "optimizers": 2, "schedules": 3, "initializers": 4, "norms": 5, "pooling": 6,
-    "augmentations": 8,
+    "augmentations": 8, "cells": 9, "attention": 10, "metrics": 11,
 }  # fmt: skip
 """Which section of the page on parts holds a family's table; the one without a family is on regularisers."""
 
@@ -98,7 +100,7 @@ def value(default: object) -> str:
 @pytest.mark.parametrize("family", [name for name in SECTIONS if name != "activations"])
 def test_parts_stand_with_all_their_settings(page: str, family: str):
     shown = rows(section(page, family))
-    assert list(shown) == list(FAMILIES[family])
+    assert sorted(shown) == sorted(FAMILIES[family])
     for name, cells in shown.items():
         settings = cells[-1] if family == "losses" else cells[0]
         assert settings.strip("`") == " ".join(map(written, FAMILIES[family][name].settings.values())), name
@@ -125,6 +127,27 @@ def test_properties_of_activations_are_the_measured_ones(page: str):
         assert cells[8] in (found.saturates, sides[found.saturates]), name
     for name in set(FAMILIES["activations"]) - set(measured):
         assert f"`{name}`" in section(page, "activations")
+
+
+@pytest.mark.parametrize("page", ["docs/sequences.md", "docs/zh/sequences.md"])
+def test_the_tasks_stand_with_their_networks_and_metrics(page: str):
+    lines = [line.split(" | ") for line in text_of(page).splitlines() if line.count(" | ") == 4]
+    shown = {cells[1].strip("`"): cells[2:4] for cells in lines}
+    for task, network in BY_TASK.items():
+        assert f"`{network}`" in shown[task][0], task
+        assert f"`{main_metric(task)}`" in shown[task][1], task
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/zh"])
+def test_every_setting_of_a_reader_is_explained(folder: str):
+    text = "".join(text_of(f"{folder}/{name}.md") for name in ("data", "sequences", "training"))
+    missing = [
+        f"{reader}: {name}"
+        for reader, part in READERS.items()
+        for name in part.settings
+        if not re.search(rf"`data\.{name}[`=]|^\| `{name}` \|", text, re.MULTILINE)
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize(("page", "words"), [("README.md", "{} networks"), ("README.zh-CN.md", "共 {} 个网络")])

@@ -20,10 +20,13 @@ import collect_messages
 from netwright import language
 from netwright.catalogue import (
     ACTIVATIONS,
+    ATTENTION,
     AUGMENTATIONS,
+    CELLS,
     FAMILIES,
     INITIALIZERS,
     LOSSES,
+    METRICS,
     NETWORKS,
     NORMS,
     OPTIMIZERS,
@@ -43,11 +46,13 @@ SOURCES = collect_messages.sources()
 PAGES = [
     "README.md", "docs/index.md", "docs/data.md", "docs/training.md", "docs/networks.md", "docs/parts.md",
     "docs/weights.md", "docs/arithmetic.md", "docs/tensorflow.md", "docs/python.md", "docs/machines.md",
+    "docs/sequences.md", "docs/recurrent.md",
 ]  # fmt: skip
 PARTS = [
     name
     for family in (
-        LOSSES, ACTIVATIONS, OPTIMIZERS, SCHEDULES, INITIALIZERS, NORMS, POOLING, AUGMENTATIONS,
+        LOSSES, ACTIVATIONS, OPTIMIZERS, SCHEDULES, INITIALIZERS, NORMS, POOLING, AUGMENTATIONS, CELLS, ATTENTION,
+        METRICS,
     )
     for name in family
 ]  # fmt: skip

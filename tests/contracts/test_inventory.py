@@ -1,7 +1,7 @@
 """The seed inventory, sections B, C and D: one direct check for each row, named by its number (test_s045_...).
 
-Sections E, and G to J, stand in test_inventory_training.py and test_inventory_networks.py; the first test here holds
-all three files to the list of rows.
+Sections E, G to J, and the sequences of A and K stand in the files beside this one, cells and attention in
+tests/parts/test_cells_inventory.py; the first test here holds all of them to the list of rows.
 """
 
 import re
@@ -23,19 +23,21 @@ from netwright.data.encoders import NumberEncoder
 from netwright.data.files import plain_pickle
 from netwright.errors import DataError, UsageError
 from netwright.measures.graph import exported
-from netwright.networks.notes import RowsAsSteps
+from netwright.networks.recurrent import RowsAsSteps
 from netwright.parts.activations import properties
 from netwright.parts.losses import check_loss, pairing
 from netwright.recipes import shipped
 
 HERE = Path(__file__).parent
-ROWS = {*range(45, 124), *range(137, 212)}
-"""Sections B (045-061), C (062-070), D (071-090), E (091-123), G (137-178), H (179-191), I (192-195), J (196-211)."""
+ROWS = {8, 9, 21, 22, *range(24, 28), 30, 31, *range(33, 36), *range(45, 124), *range(137, 237)}
+"""Tasks of sequences in A, then B (045-061), C (062-070), D (071-090), E (091-123), G (137-178), H (179-191),
+I (192-195), J (196-211), K (212-236)."""
 F64 = {"dtype": torch.float64}
 
 
 def test_every_row_has_a_test_of_its_own():
-    text = "".join(path.read_text() for path in sorted(HERE.glob("test_inventory*.py")))
+    files = [*sorted(HERE.glob("test_inventory*.py")), HERE.parent / "parts" / "test_cells_inventory.py"]
+    text = "".join(path.read_text() for path in files)
     names = re.findall(r"def test_((?:s\d{3}_)+)", text)
     found = {int(number) for name in names for number in re.findall(r"\d{3}", name)}
     assert (sorted(ROWS - found), sorted(found - ROWS)) == ([], [])

@@ -36,6 +36,9 @@ def example(name, dtype=torch.float64, scale=1.0, rows=6):
     """Plain outputs and a fitting target for a loss, away from kinks."""
     generator = torch.Generator().manual_seed(0)
     columns = 1 if name in ONE_COLUMN else 3
+    if LOSSES[name].facts["target"] == "token sequence":
+        outputs = scale * (torch.rand(rows, 5, 3, generator=generator, dtype=torch.float64) - 0.47)
+        return outputs.to(dtype), torch.tensor([[1, 2], [2, 2], [1, 0]])[torch.arange(rows) % 3]
     outputs = (scale * (torch.rand(rows, columns, generator=generator, dtype=torch.float64) - 0.47)).to(dtype)
     if LOSSES[name].facts["target"] == "number":
         return outputs, torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(dtype)
@@ -121,7 +124,7 @@ def test_moving_against_the_gradient_lowers_it(name):
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_the_card_is_complete(name):
     part = LOSSES[name]
-    assert part.facts["target"] in ("class index", "number")
+    assert part.facts["target"] in ("class index", "number", "token sequence")
     assert part.facts["link"] in ("softmax", "sigmoid", "identity")
     assert part.facts.get("reads") in (None, "probabilities", "log-probabilities")
     assert len(part.facts["source"]) > 8

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import netwright as nw
-from netwright.data import read as reading
+from netwright.data import held_out
 from netwright.errors import DataError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -128,7 +128,7 @@ WRONG = [
     ((X,), {}, DataError, "holds no targets to train on"),
     ((X, Y[:5]), {}, DataError, "x holds 60 examples, its y 5 targets"),
     ((X[:0], Y[:0]), {}, DataError, "no examples"),
-    ((["a", "b"], [0, 1]), {}, DataError, "examples are numbers"),
+    ((["a", 3], [0, 1]), {}, DataError, r"x\[1\] is int; a text is a string"),
     (([[1, 2], [3]], [0, 1]), {}, DataError, "no array of equal rows"),
     ((object(), Y), {}, DataError, "x holds"),
     ((None, Y), {}, UsageError, "x, and y or not"),
@@ -288,8 +288,8 @@ def test_a_test_folder_joins_pictures_that_are_decoded_on_demand(tmp_path):
     later = pictures(tmp_path / "later", {"ant": 3, "bee": 3}, size=(220, 220), first=100)
     ready = nw.read(train, test=str(later))
     data = nw.read(train, test=str(later), memory=1)
-    assert isinstance(data.source.examples, reading.Joined)
-    assert not isinstance(ready.source.examples, reading.Joined)
+    assert isinstance(data.source.examples, held_out.Joined)
+    assert not isinstance(ready.source.examples, held_out.Joined)
     assert data.fingerprint == ready.fingerprint
     mixed = np.array([25, 0, 29, 24, 23, 0])
     assert torch.equal(data.source.examples.take(mixed), ready.source.examples.take(mixed))
@@ -307,7 +307,7 @@ def test_joined_examples_keep_the_order_that_was_asked_for():
         def take(self, positions):
             return torch.as_tensor(np.asarray(positions) + self.first)[:, None]
 
-    joined = reading.Joined(Counted(0, 5), Counted(5, 4))
+    joined = held_out.Joined(Counted(0, 5), Counted(5, 4))
     order = [8, 0, 5, 4, 4, 7, 1]
     assert len(joined) == 9
     assert joined.take(order)[:, 0].tolist() == order
@@ -337,3 +337,15 @@ def test_reading_twice_is_reading_once():
         first, second = nw.read(path), nw.read(path)
         assert first.record() == second.record()
         assert first.ids("test") == second.ids("test")
+
+
+def test_a_frame_over_time_is_continued(tmp_path):
+    months = pd.date_range("2000-01-01", periods=150, freq="MS")
+    frame = pd.DataFrame({"month": months, "sales": np.arange(150) + 10 * np.sin(np.arange(150) / 2)})
+    data = nw.read(frame, task="forecast", target="sales", horizon=3, window=24)
+    assert (data.task, data.outputs["count"], data.inputs["steps"]) == ("forecast", 3, 24)
+    run = nw.train(data, {"name": "forecaster", "hidden": 4}, epochs=1, out=tmp_path / "run", quiet=True)
+    (row,) = run.predict(frame)
+    assert len(row["prediction"]) == 3
+    with pytest.raises(UsageError, match="no setting 'horizn'"):
+        nw.read(frame, task="forecast", horizn=3)

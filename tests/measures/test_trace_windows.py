@@ -7,7 +7,7 @@ from torch import nn
 
 from netwright.errors import UsageError
 from netwright.measures.trace import recurrent_steps, trace
-from netwright.networks.layers import FlippedConv2d, Steps
+from netwright.networks.layers import EveryStep, FlippedConv2d
 
 
 def window_of(found, layer):
@@ -76,7 +76,7 @@ def test_the_recurrent_example_of_the_notes():
     assert found.outputs.tolist() == [[4, 4], [12, 12], [32, 32]]
     # the same through a traced network: max(a, 0) = a here
     core = nn.RNN(2, 2, nonlinearity="relu", bias=False, batch_first=True)
-    net = nn.Sequential(Steps(core), nn.Linear(2, 2, bias=False))
+    net = nn.Sequential(EveryStep(core), nn.Linear(2, 2, bias=False))
     for weight in net.parameters():
         nn.init.ones_(weight)
     traced = trace(net, inputs[None], torch.zeros(1, 3, 2))

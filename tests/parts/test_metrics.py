@@ -24,6 +24,14 @@ CLASSIFY = [
     "calibration_error",
 ]
 REGRESS = ["mse", "mae", "rmse", "r2"]
+SEQUENCES = {
+    "tag": ["entity_f1", "token_accuracy"],
+    "generate": ["bits_per_character", "perplexity", "nll"],
+    "translate": ["perplexity", "exact_match", "bleu", "chrf", "rouge1", "rougeL"],
+    "forecast": ["mse", "mae", "rmse", "mase"],
+    "transcribe": ["word_error_rate", "character_error_rate", "exact_match"],
+    "verify": ["eer"],
+}
 
 
 def made(n: int, classes: int, seed: int = 0, absent: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -37,11 +45,14 @@ def made(n: int, classes: int, seed: int = 0, absent: int | None = None) -> tupl
 
 
 def test_the_catalogue_holds_the_names_of_the_contract_with_plain_facts():
-    assert list(METRICS) == CLASSIFY + REGRESS
+    assert set(METRICS) == {*CLASSIFY, *REGRESS, *(name for names in SEQUENCES.values() for name in names)}
     assert metrics.names("classify", 2) == [name for name in CLASSIFY if name != "top_5"]
     assert metrics.names("classify", 5) == [name for name in CLASSIFY if name not in ("f1", "top_5")]
     assert metrics.names("classify", 6) == [name for name in CLASSIFY if name != "f1"]
     assert metrics.names("regress") == REGRESS
+    assert {task: sorted(metrics.names(task)) for task in SEQUENCES} == {
+        task: sorted(names) for task, names in SEQUENCES.items()
+    }
     for part in METRICS.values():
         assert part.formula
         assert part.facts["better"] in ("higher", "lower")

@@ -13,7 +13,7 @@ import netwright as nw
 from netwright.errors import RunError, UsageError
 from netwright.report import summary
 from netwright.report.words import best_baseline, finding_lines, shown, verdict
-from netwright.training.keeper import truths
+from netwright.training.answers import truths
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))

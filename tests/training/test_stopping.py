@@ -89,10 +89,10 @@ SCORES = st.lists(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("task", "sign"), [("classify", 1), ("regress", -1)])
+@pytest.mark.parametrize(("metric", "sign"), [("accuracy", 1), ("rmse", -1), ("perplexity", -1), ("entity_f1", 1)])
 @given(scores=SCORES)
-def test_the_best_epoch_is_the_first_of_the_best_values_with_the_lowest_loss(task, sign, scores):
-    best = Best(task)
+def test_the_best_epoch_is_the_first_of_the_best_values_with_the_lowest_loss(metric, sign, scores):
+    best = Best(metric)
     for epoch, found in enumerate(scores, 1):
         best.update(epoch, {best.metric: found["value"], "loss": found["loss"]})
         best = Best.of(json.loads(json.dumps({k: None if v != v else v for k, v in best.facts().items()})))
@@ -106,7 +106,7 @@ def test_the_best_epoch_is_the_first_of_the_best_values_with_the_lowest_loss(tas
 
 
 def test_without_validation_the_last_epoch_is_the_best():
-    best = Best("classify")
+    best = Best("accuracy")
     assert [best.update(epoch, {}) for epoch in (1, 2, 3)] == [True] * 3
     assert (best.epoch, best.stale) == (3, 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from netwright.cli import cache, runs, show
+from netwright.cli import cache, explain, runs, show, write
 from netwright.cli.console import GLOBAL, app, talk
 from netwright.cli.many import one_voice
 from netwright.cli.runs import recipe_of
@@ -17,7 +17,7 @@ from netwright.errors import NetwrightError, UsageError, hint
 from netwright.language import LANGUAGES, say, speak
 
 WrongUsage: Any = typer.BadParameter.__base__  # click's UsageError, which newer releases of typer keep inside
-VERBS = (cache, runs, show)
+VERBS = (cache, explain, runs, show, write)
 """The modules whose verbs the application has."""
 
 __all__ = ["VERBS", "app", "main", "recipe_of"]
@@ -104,6 +104,7 @@ def _somewhere() -> bool:
 def _global_options(words: list[str]) -> list[str]:
     """Take --json, --quiet, --debug and --lang out of the words, wherever they stand."""
     talk.json, talk.quiet, talk.debug = (f"--{name}" in words for name in ("json", "quiet", "debug"))
+    talk.answered = False
     rest, language = [], None
     pending = iter(words)
     for word in pending:
@@ -124,7 +125,7 @@ def _fail(code: int, message: str) -> int:
     """Say an error: on stderr always, with --json as one object on stdout too."""
     message = "\n".join(_shown(line) for line in message.split("\n"))
     print(say("error: {message}", message=message), file=sys.stderr)
-    if talk.json:
+    if talk.json and not talk.answered:
         from netwright.rundir import to_json
 
         print(to_json({"error": {"code": code, "message": message}}))

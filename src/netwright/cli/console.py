@@ -25,6 +25,8 @@ class Talk:
     json: bool = False
     quiet: bool = False
     debug: bool = False
+    answered: bool = False
+    """Whether the one object of --json stands on stdout already: a gate that is not met then speaks on stderr alone."""
 
 
 talk = Talk()
@@ -35,6 +37,7 @@ def answer(result: Any, text: str | None = None) -> None:
     if talk.json:
         from netwright.rundir import to_json
 
+        talk.answered = True
         print(to_json(result.to_json() if hasattr(result, "to_json") else result))
     else:
         print(result if text is None else text)

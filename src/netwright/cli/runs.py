@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,9 +102,8 @@ def predict(
 
     predictor = open_run(run).predictor()
     found = Predictions()
-    for item in inputs:
-        lines = (sys.stdin or []) if item == "-" else None
-        found.extend(predictor.predict([item], note) if lines is None else predictor.predict_lines(lines, note))
+    for piped, items in groupby(inputs, lambda item: item == "-"):
+        found.extend(predictor.predict_lines(sys.stdin or [], note) if piped else predictor.predict(list(items), note))
     answer(found)
 
 

@@ -22,12 +22,14 @@ def anatomy(
     step: Annotated[bool, typer.Option("--step", help="One training step as numbers.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Every operation, each after those that it reads.")] = False,
     svg: Annotated[str, typer.Option(help="A file for a drawing of the network.", metavar="FILE.svg")] = "",
+    vocabulary: Annotated[int, typer.Option(help="--input is a number of tokens, of so many kinds.")] = 0,
 ) -> None:
     """Shapes, parameters, multiply-adds, neurons, connections and receptive fields."""
     from netwright import api
 
     names, settings = named(networks)
-    shapes = [ends(name, input, outputs, step) for name in names]
+    worded = vocabulary or (TOKENS if str(settings.get("layers", "")).lstrip().startswith("embedding") else 0)
+    shapes = [ends(name, input, outputs, step, worded) for name in names]
     if len(names) > 1:
         if step or graph or svg:
             raise UsageError(say("--step, --graph and --svg show one network; {count} came", count=len(names)))
@@ -130,8 +132,15 @@ def named(words: list[str]) -> tuple[list[str], dict[str, Any]]:
     return names, settings
 
 
-def ends(network: str, input: str, outputs: int | None, step: bool) -> dict[str, Any]:
-    """The inputs and outputs asked for; left out, those of the network's paper (or of a small worked example)."""
+TOKENS = 10_000
+"""So many kinds of tokens a text has where nobody says how many."""
+
+
+def ends(network: str, input: str, outputs: int | None, step: bool, vocabulary: int = 0) -> dict[str, Any]:
+    """The inputs and outputs asked for; left out, those of the network's paper (or of a small worked example).
+
+    One number is that of a text's tokens where a `vocabulary` is given, or the network reads texts and no vectors.
+    """
     from netwright.catalogue import NETWORKS
 
     facts = NETWORKS[network].facts
@@ -142,7 +151,13 @@ def ends(network: str, input: str, outputs: int | None, step: bool) -> dict[str,
         shape, count = sizes(network)
     elif facts.get("classes"):
         count = int(facts["classes"])
-    return {"inputs": shape_of(input) if input else shape, "outputs": count if outputs is None else outputs}
+    sizes_given = shape_of(input) if input else shape
+    reads, known = facts.get("inputs", ()), int(facts.get("tokens_at", 0))
+    worded = vocabulary or ("text" in reads and (not input or "vector" not in reads) and (known or TOKENS))
+    if len(sizes_given) == 1 and worded and not step:
+        words = {"kind": "text", "tokens": "word", "steps": sizes_given[0], "vocabulary": vocabulary or known or TOKENS}
+        return {"inputs": words, "outputs": count if outputs is None else outputs}
+    return {"inputs": sizes_given, "outputs": count if outputs is None else outputs}
 
 
 def shape_of(text: str) -> tuple[int, ...]:

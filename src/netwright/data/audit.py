@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from netwright.data.source import InMemory, Problem, Source, Table
+from netwright.data.source import InMemory, Problem, Recordings, Source, Table, Texts
 from netwright.data.splits import Splits
 from netwright.language import say
 
@@ -26,6 +26,12 @@ def digests(source: Source) -> list[bytes]:
     if isinstance(examples, Table):
         cells = zip(*examples.columns.values(), strict=True) if examples.columns else ()
         return [hashlib.blake2b(repr(row).encode("utf-8", "replace"), digest_size=16).digest() for row in cells]
+    if isinstance(examples, Texts):
+        return [
+            hashlib.blake2b(repr(text).encode("utf-8", "replace"), digest_size=16).digest() for text in examples.texts
+        ]
+    if isinstance(examples, Recordings):
+        return [hashlib.blake2b(wave.tobytes(), digest_size=16).digest() for wave in examples.waves]
     found: list[bytes] = []
     for first in range(0, len(examples), 256):  # decoded on demand: never more than a batch in memory
         part = examples.take(np.arange(first, min(first + 256, len(examples))))
@@ -44,7 +50,7 @@ def fingerprint(source: Source, marks: list[bytes], positions: np.ndarray | None
 
 
 def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def duplicates_of(marks: list[bytes], order: np.ndarray) -> dict[int, int]:
@@ -63,7 +69,7 @@ def audit(source: Source, splits: Splits, marks: list[bytes], task: str = "class
     return [
         *_duplicates(source, splits, marks),
         *_constants(source),
-        *(_imbalance(source) if task == "classify" else []),
+        *(_imbalance(source) if task in ("classify", "verify") else []),
     ]
 
 

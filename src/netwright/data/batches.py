@@ -1,10 +1,12 @@
 """Batches of a split in an order that is a pure function of (seed, epoch); small data lies in one tensor."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +16,11 @@ from netwright.data.dataset import Dataset
 from netwright.data.encoders import NumberEncoder
 from netwright.data.source import InMemory
 from netwright.parts.augmentations import Augment, centre_crop
+from netwright.parts.sequences import Ragged, Sequences
 from netwright.randomness import permutation
 
+TOKENS = 8192
+"""About so many steps of sequences, padding included, are answered at a time."""
 ENCODED_BUDGET = 2**30
 """Bytes of float32 inputs that are kept ready; above it raw examples are encoded a batch at a time."""
 
@@ -41,8 +46,8 @@ class Mixture:
 class Batch:
     """One batch on its device: what a network reads, what it should say, and which examples these are."""
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Tensor | Sequences
+    targets: Tensor | Sequences
     weights: Tensor | None
     """One weight an example, or None for all 1."""
     examples: np.ndarray
@@ -82,8 +87,11 @@ class Inputs:
         """The side that the network reads, where it is smaller than the pictures and nothing else cuts it."""
         examples, encoder = dataset.source.examples, dataset.encoder
         here = isinstance(examples, InMemory)
-        size = len(self.positions) * int(np.prod(dataset.shape))
+        size = len(self.positions) * math.prod(dataset.shape)
         self.bytes = dataset.bytes_on(device) if isinstance(encoder, NumberEncoder) else None
+        self.ragged = dataset.sequences(split)[0] if dataset.is_ragged else None
+        if self.ragged is not None:
+            return
         if self.bytes is not None and isinstance(encoder, NumberEncoder):
             self.mean, self.scale = (numbers.to(device, torch.float32) for numbers in (encoder.mean, encoder.scale))
             self.cut = int(encoder.inputs["height"]) if encoder.pictures and not whole else 0
@@ -92,8 +100,10 @@ class Inputs:
         else:
             dataset.map_rows()
 
-    def take(self, places: np.ndarray) -> Tensor:
+    def take(self, places: np.ndarray) -> Any:
         """The inputs at `places` (positions within the split), in that order."""
+        if self.ragged is not None:
+            return padded(self.ragged, places, self.device)
         if self.bytes is not None:
             index = torch.from_numpy(self.positions[places]).to(self.device)
             found = self.bytes.index_select(0, index).contiguous(memory_format=self.layout)
@@ -104,6 +114,24 @@ class Inputs:
         else:
             found = self.dataset.encode(self.positions[places], self.whole).to(self.device)
         return found.contiguous(memory_format=self.layout) if found.dim() == 4 else found
+
+
+def padded(sequences: Ragged, places: np.ndarray, device: torch.device) -> Sequences:
+    """A batch of sequences on a device; token numbers as int64, however narrow they are kept."""
+    found = sequences.padded(places)
+    return found.to(device) if found.values.is_floating_point() else found.to(device, torch.int64)
+
+
+def by_length(lengths: np.ndarray, most: int = TOKENS) -> Iterator[np.ndarray]:
+    """All places, those of nearly equal length together, at most about `most` steps at a time."""
+    order = np.argsort(lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        last = first + 1
+        while last < len(order) and (last + 1 - first) * lengths[order[last]] <= most and last - first < 512:
+            last += 1
+        yield order[first:last]
+        first = last
 
 
 def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
@@ -153,8 +181,30 @@ def _spared(batch: Batch, whole: np.ndarray, spare: int) -> Batch:
     return replace(batch, weights=weights, mixture=mixture, whole=whole, spare=spare)
 
 
+BUCKET = 50
+"""So many batches are sorted by length together: little padding is left, and the batches stay mixed."""
+
+
+def bucketed(order: np.ndarray, lengths: np.ndarray, edges: list[int], seed: int, epoch: int) -> np.ndarray:
+    """The same examples in batches of nearly equal length, the batches in a random order of their own.
+
+    `edges` cut the order into batches; the last of them, which may be short, keeps its place and its examples.
+    """
+    last = edges[-2]
+    size = edges[1] if len(edges) > 2 else last
+    if not last:
+        return order
+    parts = []
+    for first in range(0, last, BUCKET * size):
+        some = order[first : min(first + BUCKET * size, last)]
+        parts.append(some[np.argsort(lengths[some], kind="stable")])
+    batches = np.concatenate(parts).reshape(-1, size)
+    turns = permutation(len(batches), seed, "buckets", epoch)
+    return np.concatenate([batches[turns].reshape(-1), order[last:]])
+
+
 class Batches:
-    """All batches of a training split, epoch by epoch.
+    """All batches of a training split, epoch by epoch; sequences of unequal length in batches of nearly equal length.
 
     A left-over of one example joins the batch before it: batch normalisation cannot train on one.
     """
@@ -175,7 +225,9 @@ class Batches:
         self.prefetch, self.part = prefetch, part or Part()
         self.positions = dataset.splits["train"]
         self.inputs = Inputs(dataset, "train", device, channels_last, whole=augment is not None)
-        self.targets = dataset.target_tensor("train").to(device)
+        targets = dataset.encoded_targets("train")
+        self.targets = targets if isinstance(targets, Ragged) else targets.to(device)
+        self.lengths = self.inputs.ragged.lengths if self.inputs.ragged is not None else None
         self.weights = weights.to(device) if weights is not None else None
         self.size, self.seed, self.augment, self.device = size, seed, augment, device
 
@@ -202,6 +254,8 @@ class Batches:
     def _made(self, epoch: int, start: int) -> Iterator[Batch]:
         order = permutation(len(self), self.seed, "order", epoch)
         edges = self._edges()
+        if self.lengths is not None:
+            order = bucketed(order, self.lengths, edges, self.seed, epoch)
         for low, high in pairwise(edges):
             if low < start:
                 continue
@@ -212,14 +266,19 @@ class Batches:
             if self.augment is not None:
                 inputs, mixture = self._augmented(self.augment, inputs, examples, epoch)
             weights = self.weights.index_select(0, index) if self.weights is not None else None
-            batch = Batch(inputs, self.targets.index_select(0, index), weights, examples, epoch, mixture)
+            batch = Batch(inputs, self._targets(places, index), weights, examples, epoch, mixture)
             yield batch if self.part.ranks == 1 else _spared(batch, self.positions[whole], spare)
 
+    def _targets(self, places: np.ndarray, index: Tensor) -> Any:
+        if isinstance(self.targets, Ragged):
+            return padded(self.targets, places, self.device)
+        return self.targets.index_select(0, index)
+
     def _augmented(
-        self, augment: Augment, inputs: Tensor, examples: np.ndarray, epoch: int
+        self, augment: Augment, inputs: Any, examples: np.ndarray, epoch: int
     ) -> tuple[Tensor, Mixture | None]:
         """Changed inputs; where two examples are mixed, the other one is changed by its own random numbers first."""
-        when = {"seed": self.seed, "epoch": epoch}
+        when: dict[str, Any] = {"seed": self.seed, "epoch": epoch}
         inputs = augment(inputs, examples, **when)
         if augment.mixing is None:
             return inputs, None
@@ -228,4 +287,4 @@ class Batches:
         partners = augment(self.inputs.take(others), self.positions[others], **when)
         mixed, share = augment.mix(inputs, partners, examples, **when)
         weights = self.weights.index_select(0, index) if self.weights is not None else None
-        return mixed, Mixture(share, self.targets.index_select(0, index), weights)
+        return mixed, Mixture(share, self._targets(others, index), weights)

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from netwright.data.cache.rows import Mapped
 from netwright.data.encoders import Encoder, NumberEncoder
+from netwright.data.sequence_targets import NextTokens
 from netwright.data.source import InMemory, Problem, Source, Table
 from netwright.data.splits import Splits
 from netwright.data.tables.encoded import encoded_rows
 from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import ClassTargets, Targets, class_name
+from netwright.data.texts.pieces import shifted
 from netwright.language import say
 from netwright.parts.augmentations import read_augment
+from netwright.parts.sequences import Ragged
 
 DEVICE_BUDGET = 2**32
 """Bytes of pictures that are kept on a device other than the CPU; more of them cross over batch by batch."""
@@ -38,6 +41,7 @@ class Dataset:
     in_memory: bool = False
     """True for arrays and frames handed over in Python: another process cannot read them again."""
     _encoded: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _sequences: dict[str, tuple[Ragged, Ragged]] = field(default_factory=dict, repr=False)
     _rows: Mapped | None = field(default=None, repr=False)
 
     @property
@@ -81,11 +85,38 @@ class Dataset:
         return self.source.targets[self.splits[split]]
 
     def target_tensor(self, split: str) -> Tensor:
-        """The encoded targets of a split: class numbers (N,) or standardised numbers (N, 1)."""
+        """The encoded targets of a split, one row an example: class numbers (N,), standardised numbers (N, columns)."""
+        found = self.encoded_targets(split)
+        assert isinstance(found, Tensor)
+        return found
+
+    def encoded_targets(self, split: str) -> Tensor | Ragged:
+        """The encoded targets of a split: one row an example, or one sequence of token or tag numbers."""
+        if isinstance(self.targets, NextTokens):
+            return self.sequences(split)[1]
         return self.targets.encode(self.raw_targets(split))
 
-    def encode(self, positions: np.ndarray, whole: bool = False) -> Tensor:
-        """What the network reads of the examples at `positions`; `whole`: pictures before a crop of training."""
+    @property
+    def is_ragged(self) -> bool:
+        """Whether examples are sequences of unequal length: texts and recordings."""
+        return self.kind in ("text", "recording")
+
+    def sequences(self, split: str) -> tuple[Ragged, Ragged]:
+        """The encoded inputs of a split of texts or recordings, and for a language model what it should say at every
+        step (the inputs again for every other task)."""
+        if split not in self._sequences:
+            positions = self.splits[split]
+            found: Ragged = self.encoder.ragged(self.source.examples.take(positions))  # type: ignore[attr-defined]
+            pair = found, found
+            if isinstance(self.targets, NextTokens):
+                facts = self.source.facts
+                pair = shifted(found, facts["begins"][positions], facts["ends"][positions])
+            self._sequences[split] = pair
+        return self._sequences[split]
+
+    def encode(self, positions: np.ndarray, whole: bool = False) -> Any:
+        """What the network reads of the examples at `positions`, a tensor, or `Sequences` of texts and recordings;
+        `whole`: pictures before a crop of training."""
         if self._rows is not None:
             return self._rows.take(positions)
         examples = self.source.examples.take(positions)
@@ -177,6 +208,10 @@ class Dataset:
                 "  inputs {inputs}, outputs {outputs}", inputs=shape_text(self.inputs), outputs=shape_text(self.outputs)
             ),
         ]
+        sides = [self.source.facts.get(side) for side in ("source", "target")]
+        if self.task == "translate" and all(isinstance(side, str) for side in sides):
+            lines.append(say("  from {source} to {target} (data.source and data.target choose)",
+                             source=sides[0], target=sides[1]))  # fmt: skip
         classes = [f"{row['name']} {row['count']:,}" for row in self.class_counts()]
         if classes:
             more = ", ..." if len(classes) > 12 else ""
@@ -198,10 +233,12 @@ def _asks(augment: str) -> tuple[int, frozenset[str]]:
 
 
 def _sizes(shape: dict[str, Any]) -> list[int]:
-    return [size for name, size in shape.items() if name != "kind"]
+    return [size for size in shape.values() if type(size) is int]
 
 
 def shape_text(shape: dict[str, Any]) -> str:
     """Inputs or outputs in a few characters: `image 1x28x28`, `class 10`, `vector 13`."""
-    sizes = "x".join(str(value) for name, value in shape.items() if name != "kind")
-    return f"{say(str(shape['kind']))} {sizes}"
+    if shape["kind"] == "text":
+        return say("text of {count} {tokens} tokens", count=shape["vocabulary"], tokens=say(str(shape["tokens"])))
+    sizes = [shape["count"]] if shape["kind"] == "number" else _sizes(shape)
+    return f"{say(str(shape['kind']))} {'x'.join(map(str, sizes))}"

@@ -2,7 +2,7 @@
 
 A set is one function; its keyword-only parameters are its settings. Real sets are read from scikit-learn's own
 copies (no download). Made sets are pure functions of (`made_seed`, example): asking for more examples leaves the
-first ones as they were.
+first ones as they were; those that are sequences stand in `made.py`.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from netwright.catalogue import Range, check_settings, settings_of
+from netwright.data.made import Count, Noise, Seed, adding, ar, copy, repeats, reverse, spelling
 from netwright.data.readers.arrays import Numbered
 from netwright.data.source import InMemory, Source, Table
 from netwright.errors import UsageError, hint
@@ -20,10 +21,6 @@ from netwright.randomness import normal, uniform
 
 EMBEDDED: dict[str, Callable[..., Source]] = {}
 """Every embedded set by name."""
-
-Count = Annotated[int, Range(2, 1_000_000)]
-Noise = Annotated[float, Range(0, 10)]
-Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 
 def load_embedded(name: str, **settings: Any) -> Source:
@@ -204,3 +201,7 @@ def blobs(
     middles = 20 * uniform(np.arange(centres), features, "blobs", made_seed, "centres") - 10
     points = middles[order % centres] + _noise(order, features, noise, "blobs", made_seed)
     return _points("blobs", points, order % centres)
+
+
+for _made in (adding, copy, reverse, spelling, repeats, ar):
+    _embedded(_made)

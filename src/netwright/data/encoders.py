@@ -19,12 +19,12 @@ Normalize = Literal["auto", "standard", "unit", "none"]
 
 
 class Encoder(Protocol):
-    """Turns raw examples into float32 network inputs, batch first."""
+    """Turns raw examples into network inputs, batch first: float32 numbers, or `Sequences`."""
 
     @property
     def inputs(self) -> dict[str, Any]: ...
 
-    def encode(self, examples: Any) -> Tensor: ...
+    def encode(self, examples: Any, /) -> Any: ...
 
     def state(self) -> dict[str, Any]: ...
 

@@ -1,26 +1,38 @@
 """`read`: recognise what is there, read it, divide it, fit the encoder on the training split, and audit it."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from netwright.catalogue import READERS, Part, Setting, check_settings, settings_of
 from netwright.data import audit
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED, load_embedded
-from netwright.data.encoders import Encoder, NumberEncoder, Piecewise, for_augment, looks_at, no_ten_crops
+from netwright.data.encoders import (
+    Encoder,
+    NumberEncoder,
+    Piecewise,
+    for_augment,
+    looks_at,
+    no_ten_crops,
+    number_encoder,
+)
 from netwright.data.files.opening import open_tree
 from netwright.data.files.tree import Tree
+from netwright.data.held_out import with_test_set
 from netwright.data.readers.image_folder import flat_pictures
-from netwright.data.source import Examples, InMemory, Problem, Source, Table
+from netwright.data.sequence_targets import NextTokens, SeriesTargets, fitted_texts
+from netwright.data.sounds.encoder import SoundEncoder, fit_sounds
+from netwright.data.source import InMemory, Problem, Source, Table
 from netwright.data.splits import split
 from netwright.data.tables.encoder import TableEncoder
 from netwright.data.targets import class_name, decide_task, fit_targets, only_classes, usable
+from netwright.data.texts.encoder import TextEncoder, fit_texts
+from netwright.data.texts.pieces import pieces
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 from netwright.randomness import permutation
@@ -31,8 +43,11 @@ STATISTICS_SAMPLE = 4096
 
 
 def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
-    """Read `data`: an embedded name, a path, arrays with `targets`, or a data frame with `target=`.
+    """Read `data`: an embedded name, a path, arrays or texts with `targets`, or a data frame with `target=`.
 
+    Texts are strings or lists of tokens: with a class or a number each, with a list of tags each, with a text each that
+    they are to be turned into, or alone to be continued (`task=` where this leaves a choice). A data frame is a table,
+    unless it has two columns, one of labels and one of texts, or `source=` names a column of texts.
     `settings` are those of the recipe's `[data]` table. Errors: DataError where nothing can be read,
     UsageError for a setting that this kind of data does not have.
     """
@@ -42,9 +57,8 @@ def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
     checked = {name: checked.get(name, setting.default) for name, setting in DATA.items()}
     in_memory = not isinstance(data, (str, Path))
     if in_memory:
-        source, reader, path = _from_memory(data, targets, checked, special), "memory", ""
-        own = {name: value for name, value in special.items() if name in READERS["arrays"].settings}
-        special = {}
+        source, reader, path = from_memory(data, targets, checked, special), "memory", ""
+        own, special = _settings_in_memory(source, special), {}
     elif targets is not None:
         raise UsageError(say("targets go with arrays; {path} holds its own", path=data))
     else:
@@ -56,7 +70,7 @@ def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
                            name=name, value=checked[name], path=path, reader=reader)  # fmt: skip
                 raise UsageError(text)
     if isinstance(checked["test"], str):
-        source = _with_test_set(source, _test_set(source, reader, checked, special))
+        source = with_test_set(source, _test_set(source, reader, checked, special))
     return prepare(source, reader, {**checked, **own, "path": path or source.name}, in_memory)
 
 
@@ -78,7 +92,7 @@ def load(
     if len(tree.entries) == 1 and Path(path).expanduser().is_dir():  # a folder around one archive means the archive
         inner = open_tree(Path(path).expanduser() / tree.entries[0].name)
         tree = inner if len(inner.entries) > 1 else tree
-    part = recognise(tree)
+    part = _asked(recognise(tree), str(general.get("task", "auto")), special)
     shared = {name: general[name] for name in part.settings if name in general}
     special = special if strict else {name: value for name, value in special.items() if name in part.settings}
     given = _special(part.settings, special, part.name)
@@ -86,6 +100,17 @@ def load(
     source.problems = [*tree.problems, *source.problems]
     own = {name: given.get(name, setting.default) for name, setting in part.settings.items() if name not in DATA}
     return source, part.name, own
+
+
+def _asked(found: Part, task: str, special: Mapping[str, Any]) -> Part:
+    """The reader that the settings ask for, where a table may be read in more than one way."""
+    if found.name == "series" and task in ("classify", "regress"):
+        return READERS["table"]
+    if found.name == "table" and task == "forecast":
+        return READERS["series"]
+    if found.name == "table" and "source" in special:  # one column of texts, whatever stands beside it
+        return READERS["text_columns"]
+    return found
 
 
 def _special(known: Mapping[str, Setting], given: Mapping[str, Any], reader: str) -> dict[str, Any]:
@@ -137,25 +162,55 @@ def recognise(tree: Tree) -> Part:
     raise DataError(f"{text}\n{say('It reads: {kinds}.', kinds=kinds)}")
 
 
-def _from_memory(data: Any, targets: Any, general: Mapping[str, Any], special: Mapping[str, Any]) -> Source:
-    """Arrays and tensors, or any data frame that narwhals knows."""
+def from_memory(data: Any, targets: Any, general: Mapping[str, Any], special: Mapping[str, Any]) -> Source:
+    """Texts, arrays and tensors, or any data frame that narwhals knows."""
     from netwright.data.readers.arrays import from_arrays
     from netwright.data.readers.table import from_frame
+    from netwright.data.texts.given import are_texts, from_text_frame, from_texts
 
+    own = {name: value for name, value in special.items() if name not in settings_of(fit_texts)}
     if hasattr(data, "columns"):
-        if special:
-            raise UsageError(
-                f"{say('data has no setting {name!r}.', name=next(iter(special)))} {hint(next(iter(special)), DATA)}"
-            )
         if targets is not None:
             raise UsageError(say("a data frame names its target column: target='price'"))
+        if general.get("task") == "forecast":
+            return _series_of(data, general, special)
+        texts = from_text_frame(data, str(general["target"]), str(own.pop("source", "")), bool(general["group"]))
+        if texts is not None and not own:
+            return texts
+        for name in own if texts is not None else special:
+            raise UsageError(f"{say('data has no setting {name!r}.', name=name)} {hint(name, DATA)}")
         return from_frame(data, target=str(general["target"]), group=str(general["group"]))
+    worded = are_texts(data)
     for name in ("target", "group"):
         if general[name]:
             text = say("data.{name} = {value!r} names a column, and {path} has none to choose ({reader})",
-                       name=name, value=general[name], path="data", reader="arrays")  # fmt: skip
+                       name=name, value=general[name], path="data", reader="texts" if worded else "arrays")  # fmt: skip
             raise UsageError(text)
+    if worded:
+        given = {name: own.pop(name) for name in ("x_test", "y_test", "name") if name in own}
+        _special({**settings_of(fit_texts), **settings_of(from_texts)}, own, "texts")
+        return from_texts(data, targets, task=str(general["task"]), **given)
     return from_arrays(data, targets, **_special(settings_of(from_arrays), special, "arrays"))
+
+
+def _series_of(frame: Any, general: Mapping[str, Any], special: Mapping[str, Any]) -> Source:
+    """A data frame over time, to be continued."""
+    from netwright.data.readers.series import from_table
+    from netwright.data.tables.typed import frame_table
+
+    known = {name: general[name] for name in ("target", "window", "test", "validation")}
+    own = _special(settings_of(from_table), special, "series")
+    return from_table(Table(frame_table(frame).columns), "frame", **{**known, **own})
+
+
+def _settings_in_memory(source: Source, special: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of the settings beside the general ones; those of texts with their defaults."""
+    if source.kind != "text":
+        return {name: value for name, value in special.items() if name in READERS["arrays"].settings}
+    known = settings_of(fit_texts)
+    column = {"source": special["source"]} if "source" in special else {}
+    chosen = _special(known, {name: value for name, value in special.items() if name in known}, "texts")
+    return {name: setting.default for name, setting in known.items()} | chosen | column
 
 
 def _test_set(source: Source, reader: str, general: Mapping[str, Any], special: Mapping[str, Any]) -> Source:
@@ -166,72 +221,17 @@ def _test_set(source: Source, reader: str, general: Mapping[str, Any], special: 
     return load(general["test"], general, special)[0]
 
 
-@dataclass(frozen=True)
-class Joined:
-    """Examples of two places behind one another, at least one of them decoded on demand."""
-
-    first: Examples
-    second: Examples
-
-    def __len__(self) -> int:
-        return len(self.first) + len(self.second)
-
-    def take(self, positions: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
-        index = np.asarray(positions)
-        here = index < len(self.first)
-        parts = [self.first.take(index[here]), self.second.take(index[~here] - len(self.first))]
-        order = np.argsort(np.concatenate([np.flatnonzero(here), np.flatnonzero(~here)]))
-        return torch.cat(parts)[torch.from_numpy(order)]
-
-
-def _with_test_set(source: Source, test: Source) -> Source:
-    """`source` with all examples of `test` as its given test set."""
-    if source.kind != test.kind:
-        raise DataError(say("data.test holds {test} examples, data.path {train}", test=test.kind, train=source.kind))
-    examples: Any
-    if isinstance(source.examples, Table) and isinstance(test.examples, Table):
-        missing = source.examples.columns.keys() ^ test.examples.columns.keys()
-        if missing:
-            raise DataError(say("data.test: columns differ: {names}", names=", ".join(sorted(missing)[:8])))
-        first, second = source.examples.columns, test.examples.columns
-        examples = Table({name: np.concatenate([first[name], second[name]]) for name in first})
-    elif isinstance(source.examples, InMemory) and isinstance(test.examples, InMemory):
-        if source.examples.tensor.shape[1:] != test.examples.tensor.shape[1:]:
-            raise DataError(
-                say(
-                    "data.test: examples have shape {test}, in data.path {train}",
-                    test=list(test.examples.tensor.shape[1:]), train=list(source.examples.tensor.shape[1:]),
-                )
-            )  # fmt: skip
-        examples = InMemory(torch.cat([source.examples.tensor, test.examples.tensor]))
-    else:
-        examples = Joined(source.examples, test.examples)
-    if source.targets is None or test.targets is None:
-        raise DataError(say("data.test and data.path both need targets"))
-    count = len(source.targets)
-    given = {"test": np.arange(count, count + len(test.targets))}
-    train = np.sort(np.concatenate(list(source.given.values()))) if source.given else np.arange(count)
-    classes = source.classes and [*source.classes, *(n for n in test.classes or [] if n not in source.classes)]
-    targets = np.concatenate([source.targets.astype(object), test.targets.astype(object)])
-    if all(type(value) is float for value in targets):
-        targets = targets.astype(np.float64)
-    groups = None if source.groups is None else np.concatenate([source.groups, np.full(len(test.targets), "", object)])
-    return Source(
-        source.kind, source.name, examples, targets, [*source.ids, *test.ids],
-        {**given, "train": train}, classes, groups, [*source.problems, *test.problems],
-    )  # fmt: skip
-
-
 def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bool = False) -> Dataset:
     """Divide, fit on the training split, audit."""
     task = decide_task(source, settings["task"])
+    _fits(settings, source, task)
+    source = pieces(source, settings) if task == "generate" else source
     positions, problems = usable(source, task)
     if task == "classify":
         source, positions = only_classes(source, positions, settings["classes"])
     elif settings["classes"]:
         raise UsageError(say("data.classes: this task has no classes"))
     marks = audit.digests(source)
-    assert source.targets is not None
     if settings["drop_duplicates"]:
         order = np.concatenate([np.intersect1d(source.given.get("test", positions[:0]), positions), positions])
         repeats = audit.duplicates_of(marks, order)
@@ -241,7 +241,8 @@ def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bo
             )
         positions = np.setdiff1d(positions, np.fromiter(repeats, int, len(repeats)))
     strata = None
-    if task == "classify":
+    if task in ("classify", "verify"):
+        assert source.targets is not None
         strata = np.unique([class_name(value) for value in source.targets], return_inverse=True)[1]
     keep = {name: np.flatnonzero(np.isin(positions, given)) for name, given in source.given.items()}
     test = settings["test"] if isinstance(settings["test"], float) else 0.2
@@ -255,8 +256,10 @@ def prepare(source: Source, reader: str, settings: dict[str, Any], in_memory: bo
     if settings["limit"]:
         order = permutation(len(splits["train"]), settings["split_seed"], "limit")[: settings["limit"]]
         splits["train"] = np.sort(splits["train"][order])
-    targets = fit_targets(source, task, splits["train"])
-    encoder = fit_encoder(source, splits["train"], settings)
+    targets = fit_targets(source, task, splits["train"], settings)
+    encoder = targets.encoder if isinstance(targets, NextTokens) else fit_encoder(source, splits["train"], settings)
+    if isinstance(targets, SeriesTargets) and isinstance(encoder, NumberEncoder):
+        targets = on_scale_of(targets, encoder)
     problems = [*source.problems, *problems, *_examined(source, splits, marks, targets)]
     settings = {**settings, "task": task}
     return Dataset(
@@ -280,6 +283,41 @@ def _examined(source: Source, splits: dict[str, np.ndarray], marks: list[bytes],
     return found
 
 
+def on_scale_of(targets: SeriesTargets, encoder: NumberEncoder) -> SeriesTargets:
+    """Future numbers on the scale of the column they continue, so that a network may add to what it reads."""
+    column = int(targets.facts.get("target_position", 0))
+    return replace(targets, mean=float(encoder.mean[column]), scale=1 / float(encoder.scale[column]))
+
+
+def _fits(settings: Mapping[str, Any], source: Source, task: str) -> None:
+    """Refuse settings of `[data]` that speak of another kind of data."""
+    if settings.get("window") and task not in ("generate", "forecast"):
+        text = say("data.window = {window} cuts running text or a series into pieces; {name} is for: {task}",
+                   window=settings["window"], name=source.name, task=task)  # fmt: skip
+        raise UsageError(text)
+    if settings.get("length") and task == "tag":
+        raise UsageError(say("data.length cuts texts, and would part tokens from their tags; tags need whole texts"))
+    if source.task == "forecast" and (settings["test"] == 0 or settings["validation"] == 0):
+        raise UsageError(say("a forecast needs data.test and data.validation above 0: they lie at the series' end"))
+    if source.kind in ("text", "recording"):
+        foreign = {"augment": "", "test_crops": 1, "test_views": "one"} | (
+            {"normalize": "auto"} if source.kind == "text" else {}
+        )
+        for name, unset in foreign.items():
+            if settings.get(name, unset) != unset:
+                why = say("these data are no pictures") if name != "normalize" else say("texts hold no numbers")
+                raise UsageError(f"data.{name} = {settings[name]!r}: {why}")
+
+
+def encoder_from(kind: str, state: dict[str, Any]) -> Encoder:
+    """The encoder of a kind of data that `state` describes (the inverse of `.state()`)."""
+    if kind == "text":
+        return TextEncoder.from_state(state)
+    if kind == "recording":
+        return SoundEncoder.from_state(state)
+    return TableEncoder.from_state(state) if kind == "table" else number_encoder(state)
+
+
 def fit_encoder(source: Source, train: np.ndarray, settings: Mapping[str, Any]) -> Encoder:
     """The encoder of this kind of data, fitted on the training examples alone."""
     if source.kind == "table":
@@ -287,8 +325,15 @@ def fit_encoder(source: Source, train: np.ndarray, settings: Mapping[str, Any]) 
             raise UsageError(no_ten_crops())
         looks_at(settings, {})
         return TableEncoder.fit(source.examples.take(train), settings["normalize"])
+    if source.kind == "text":
+        return fitted_texts(source.examples.take(train), source.task or str(settings.get("task", "")), settings)
+    if source.kind == "recording":
+        own = {name: settings[name] for name in settings_of(fit_sounds) if name in settings}
+        return fit_sounds(source.examples.take(train), **own)
     if isinstance(source.examples, InMemory):
         examples: Any = source.examples.take(train)
+    elif source.kind == "sequence":  # windows of a series, cut on demand
+        examples = source.examples.take(train[:: max(1, len(train) // STATISTICS_SAMPLE)])
     else:
         if len(train) > STATISTICS_SAMPLE:
             chosen = permutation(len(train), settings["split_seed"], "statistics")[:STATISTICS_SAMPLE]

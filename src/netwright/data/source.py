@@ -7,8 +7,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from torch import Tensor
 
-Kind = Literal["image", "vector", "sequence", "table"]
-"""image: uint8 (C, H, W); vector: numbers (F,); sequence: numbers (T, F); table: rows of named cells."""
+Kind = Literal["image", "vector", "sequence", "table", "text", "recording"]
+"""image: uint8 (C, H, W); vector: numbers (F,); sequence: numbers (T, F); table: rows of named cells; text: `Texts`;
+recording: `Recordings`."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,35 @@ class Table:
         return Table({name: cells[index] for name, cells in self.columns.items()})
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Texts as they stood in the data; one that the data itself divides into tokens is a tuple of them."""
+
+    texts: list[Any]
+    """A str, or a tuple of str, an example."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> "Texts":
+        return Texts([self.texts[int(place)] for place in positions])
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Sounds of unequal length at one rate: one channel, float32 in -1..1, or int16 where the files held that."""
+
+    waves: list[np.ndarray]
+    rate: int
+    """Samples a second."""
+
+    def __len__(self) -> int:
+        return len(self.waves)
+
+    def take(self, positions: Sequence[int] | np.ndarray | Tensor) -> "Recordings":
+        return Recordings([self.waves[int(place)] for place in positions], self.rate)
+
+
 @dataclass
 class Source:
     """Everything a reader found. Positions count examples from 0 over all files together."""
@@ -71,7 +101,8 @@ class Source:
     """A short name for run folders and reports, such as `digits` or the folder's name."""
     examples: Examples
     targets: np.ndarray | None
-    """One entry an example: class names (object array of str) or numbers (float64 or int64); None: unlabelled."""
+    """One entry an example: class names (object array of str), numbers (float64 or int64), texts (object array of str),
+    tags (object array of tuples of str, one a token), or future numbers (float64 (N, horizon)); None: unlabelled."""
     ids: Sequence[str]
     """What to call each example to a person: `train/ants/12.jpg`, `row 17`, `t10k-images-idx3-ubyte[4]`."""
     given: dict[str, np.ndarray] = field(default_factory=dict)
@@ -81,3 +112,7 @@ class Source:
     groups: np.ndarray | None = None
     """One entry an example; examples of one group never part into different splits."""
     problems: list[Problem] = field(default_factory=list)
+    task: str = ""
+    """The task that this form of data states (`tag`, `generate`, `translate` ...); empty: the targets tell."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else the data say of themselves, such as a series' season."""

@@ -57,7 +57,7 @@ def _draw(
         return pool[:0]
     shuffled = pool[permutation(len(pool), seed, "split", purpose)]
     if groups is not None:
-        return _whole_groups(shuffled, groups, wanted)
+        return _whole_groups(shuffled, groups, wanted, purpose == "test")
     if strata is None:
         return shuffled[:wanted]
     return _stratified(shuffled, strata[shuffled], wanted)
@@ -75,17 +75,21 @@ def _stratified(shuffled: np.ndarray, strata: np.ndarray, wanted: int) -> np.nda
     return np.concatenate([shuffled[strata == name][:take] for name, take in zip(classes, quota, strict=True)])
 
 
-def _whole_groups(shuffled: np.ndarray, groups: np.ndarray, wanted: int) -> np.ndarray:
-    """Take groups in shuffled order as long as they bring the count nearer to `wanted`; never the last group."""
-    names, first = np.unique(groups[shuffled], return_index=True)
+def _whole_groups(shuffled: np.ndarray, groups: np.ndarray, wanted: int, needed: bool) -> np.ndarray:
+    """Take groups in shuffled order as long as they bring the count nearer to `wanted`; never the last group. Where
+    all are too large for that and some are `needed`, the smallest is taken."""
+    _, first, number = np.unique(groups[shuffled], return_index=True, return_inverse=True)
+    members = np.split(shuffled[np.argsort(number, kind="stable")], np.cumsum(np.bincount(number))[:-1])
     taken: list[np.ndarray] = []
     size = 0
-    for name in names[np.argsort(first)][: len(names) - 1]:
-        members = shuffled[groups[shuffled] == name]
-        if size >= wanted or abs(size + len(members) - wanted) > abs(size - wanted):
+    for index in np.argsort(first)[:-1]:
+        group = members[index]
+        if size >= wanted or abs(size + len(group) - wanted) > abs(size - wanted):
             continue
-        taken.append(members)
-        size += len(members)
+        taken.append(group)
+        size += len(group)
+    if needed and not taken and len(members) > 1:
+        taken.append(min(members, key=len))
     return np.concatenate(taken) if taken else shuffled[:0]
 
 

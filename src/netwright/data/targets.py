@@ -9,7 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.data.source import Problem, Source
+from netwright.data.sequence_targets import (
+    NextTokens,
+    SequenceTargets,
+    SeriesTargets,
+    TagTargets,
+    TokenTargets,
+    fitted_texts,
+    sequence_targets_from,
+)
+from netwright.data.source import Problem, Source, Texts
+from netwright.data.texts.tags import scheme_in
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 
@@ -22,7 +32,12 @@ class ClassTargets:
     """Class names in their order; a target is the position of its name."""
 
     classes: list[str]
-    task: Literal["classify"] = "classify"
+    task: Literal["classify", "verify"] = "classify"
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What every epoch's validation measures beside the loss, what decides first."""
+        return ("accuracy",) if self.task == "classify" else ("eer",)
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -51,6 +66,11 @@ class NumberTargets:
     task: Literal["regress"] = "regress"
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        """What every epoch's validation measures beside the loss, what decides first."""
+        return "rmse", "mae", "r2"
+
+    @property
     def outputs(self) -> dict[str, Any]:
         return {"kind": "number", "count": 1}
 
@@ -70,22 +90,30 @@ class NumberTargets:
         return {"task": self.task, "mean": self.mean, "scale": self.scale}
 
 
-Targets = ClassTargets | NumberTargets
+Targets = ClassTargets | NumberTargets | SequenceTargets
 
 
 def targets_from(state: dict[str, Any]) -> Targets:
     """The targets that `state` describes (the inverse of `.state()`)."""
-    if state["task"] == "classify":
-        return ClassTargets(list(state["classes"]))
-    return NumberTargets(state["mean"], state["scale"])
+    if state["task"] in ("classify", "verify"):
+        return ClassTargets(list(state["classes"]), state["task"])
+    return NumberTargets(state["mean"], state["scale"]) if state["task"] == "regress" else sequence_targets_from(state)
 
 
-def decide_task(source: Source, wanted: str) -> Literal["classify", "regress"]:
-    """Classes or numbers: what the recipe says, else what the targets look like."""
+def decide_task(source: Source, wanted: str) -> str:
+    """What is to be learnt: what the recipe says, else what the data state, else what the targets look like."""
+    if source.targets is None and not possible_tasks(source):
+        raise DataError(say("{name} holds no targets to train on", name=source.name))
+    stated = source.task if wanted == "auto" else wanted
+    if stated and stated not in possible_tasks(source):
+        possible = ", ".join(possible_tasks(source))
+        text = say("data.task = {task!r}; {name} holds data for: {possible}",
+                   task=stated, name=source.name, possible=possible)  # fmt: skip
+        raise UsageError(text)
+    if stated:
+        return stated
     if source.targets is None:
         raise DataError(say("{name} holds no targets to train on", name=source.name))
-    if wanted in ("classify", "regress"):
-        return wanted  # type: ignore[return-value]
     if source.classes is not None:
         return "classify"
     values = np.array([number(value) for value in source.targets])
@@ -103,6 +131,24 @@ def decide_task(source: Source, wanted: str) -> Literal["classify", "regress"]:
         and len(values) >= 5 * len(distinct)
     )
     return "classify" if whole and (len(distinct) <= FEW or counted) else "regress"
+
+
+def possible_tasks(source: Source) -> list[str]:
+    """What can be learnt from these data."""
+    targets = source.targets
+    first = targets[0] if targets is not None and len(targets) else None
+    found = ["generate"] if source.kind == "text" else []
+    if isinstance(first, tuple):
+        return ["tag", *found]
+    if targets is not None and targets.ndim == 2:
+        return ["forecast"]
+    if first is not None or targets is not None:
+        found += ["classify", "regress"]
+    if source.kind == "text" and isinstance(first, str):
+        found.append("translate")
+    if source.kind == "recording" and isinstance(first, str):
+        found += ["transcribe", "verify"]
+    return found
 
 
 def _few_names(source: Source, numbers: np.ndarray) -> None:
@@ -123,8 +169,9 @@ def _few_names(source: Source, numbers: np.ndarray) -> None:
 
 def usable(source: Source, task: str) -> tuple[np.ndarray, list[Problem]]:
     """Positions of the examples whose target can be used for `task`, and what is said of the others."""
-    assert source.targets is not None
-    if task == "classify":
+    if task not in ("classify", "regress", "verify") or source.targets is None:
+        return np.arange(len(source.targets) if source.targets is not None else len(source.examples)), []
+    if task != "regress":
         good = np.array([_named(value) for value in source.targets], bool)
     else:
         good = np.isfinite([number(value) for value in source.targets])
@@ -140,8 +187,10 @@ def usable(source: Source, task: str) -> tuple[np.ndarray, list[Problem]]:
     return np.flatnonzero(good), [Problem(source.ids[int(left_out[0])], what, say("left out"))]
 
 
-def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
-    """Class names in order, or mean and scale of the training numbers."""
+def fit_targets(source: Source, task: str, train: np.ndarray, settings: dict[str, Any] | None = None) -> Targets:
+    """What the targets are made of: class names in order, mean and scale of the training numbers, tags, tokens."""
+    if task in ("tag", "translate", "transcribe", "generate", "forecast"):
+        return _fit_sequences(source, task, train, settings or {})
     assert source.targets is not None
     if task == "regress":
         numbers = np.array([number(value) for value in source.targets[train]])
@@ -156,7 +205,29 @@ def fit_targets(source: Source, task: str, train: np.ndarray) -> Targets:
         raise DataError(
             say("{name} has one class only ({classes}); two are needed", name=source.name, classes=", ".join(ordered))
         )
-    return ClassTargets(ordered)
+    return ClassTargets(ordered, "verify" if task == "verify" else "classify")
+
+
+def _fit_sequences(source: Source, task: str, train: np.ndarray, settings: dict[str, Any]) -> SequenceTargets:
+    if task == "generate":
+        facts = _plain_facts(source)
+        return NextTokens(fitted_texts(source.examples.take(train), task, settings), facts)
+    assert source.targets is not None
+    if task == "tag":
+        ruled = scheme_in([source.targets[place] for place in train]) in ("BIO", "BIOES")
+        return TagTargets(sorted({tag for tags in source.targets for tag in tags}), ruled)
+    if task == "forecast":
+        numbers = source.targets[train].astype(np.float64)
+        facts = _plain_facts(source)
+        mean, scale = float(numbers.mean()), float(numbers.std()) or 1.0
+        return SeriesTargets(mean, scale, numbers.shape[1], float(facts.get("naive_error", 0.0)), facts)
+    given = {**settings, "tokens": "character"} if task == "transcribe" else settings
+    return TokenTargets(fitted_texts(Texts([source.targets[place] for place in train]), task, given), task)  # type: ignore[arg-type]
+
+
+def _plain_facts(source: Source) -> dict[str, Any]:
+    """What the data say of themselves, as far as it is plain: arrays of single examples stay behind."""
+    return {name: value for name, value in source.facts.items() if not isinstance(value, np.ndarray)}
 
 
 def _ordered(names: set[str], stated: list[str] | None) -> list[str]:

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
-from netwright.data.encoders import number_encoder
 from netwright.data.files.opening import open_tree, typed
 from netwright.data.pictures.headers import looks_like_picture
-from netwright.data.read import load
+from netwright.data.read import encoder_from, load
 from netwright.data.readers.arrays import from_arrays
 from netwright.data.readers.table import from_frame, rows_table, unlabelled
 from netwright.data.source import InMemory, Source
@@ -87,11 +86,7 @@ class Predictor:
             )
         model = network if network is not None else build(recipe, record["inputs"], record["outputs"])
         load_weights(model, from_bytes(files["best.safetensors"]))
-        encoder = (
-            TableEncoder.from_state(record["encoder"])
-            if record["kind"] == "table"
-            else number_encoder(record["encoder"])
-        )
+        encoder = encoder_from(record["kind"], record["encoder"])
         targets = targets_from(record["targets"])
         forward = Forward(
             model.to(where.device),
@@ -102,7 +97,8 @@ class Predictor:
             where.precision,
             where.layout,
         )
-        return cls(forward, encoder, targets, record["settings"], record["reader"])
+        found = sequence_predictor(record["kind"], targets.task) or cls
+        return found(forward, encoder, targets, record["settings"], record["reader"])
 
     @property
     def kind(self) -> Any:
@@ -138,7 +134,10 @@ class Predictor:
         return Predictions(self._answers(encoded, names))
 
     def _answers(self, encoded: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
-        outputs = self.forward.predictions(self.forward.outputs(encoded, self._views))
+        return self._answered(self.forward.predictions(self.forward.outputs(encoded, self._views)), names)
+
+    def _answered(self, outputs: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+        """The form of predictions that are one row of numbers an input."""
         if isinstance(self.targets, ClassTargets):
             classes = self.targets.classes
             return [
@@ -149,6 +148,9 @@ class Predictor:
                 }
                 for name, row in zip(names, outputs, strict=True)
             ]
+        if outputs.ndim == 2:  # future numbers
+            rows = [[float(value) if np.isfinite(value) else None for value in row] for row in outputs]
+            return [{"input": name, "prediction": row, "value": row} for name, row in zip(names, rows, strict=True)]
         values = [float(value) if np.isfinite(value) else None for value in outputs]
         return [{"input": name, "prediction": v, "value": v} for name, v in zip(names, values, strict=True)]
 
@@ -301,7 +303,7 @@ class Predictor:
         raw = source.targets[positions]
         inputs = self.encoder.encode(source.examples.take(positions))  # first: columns that lack say more than a target
         looks = self._read(source.examples.take(positions)) if self._views.whole else inputs
-        encoded, outputs = self.targets.encode(raw), self.forward.outputs(looks, self._views)
+        encoded, outputs = torch.as_tensor(self.targets.encode(raw)), self.forward.outputs(looks, self._views)
         truth = (
             encoded.numpy() if isinstance(self.targets, ClassTargets) else np.array([as_number(value) for value in raw])
         )
@@ -311,6 +313,15 @@ class Predictor:
             [source.ids[p] for p in positions.tolist()],
             (inputs.flatten(1).numpy(), truth),
         )
+
+
+def sequence_predictor(kind: str, task: str) -> type[Predictor] | None:
+    """The predictor of texts, recordings and series, which builds on this one; None for other data."""
+    from netwright.deploy.sequences import SequencePredictor, SeriesPredictor
+
+    if kind in ("text", "recording"):
+        return SequencePredictor
+    return SeriesPredictor if task == "forecast" else None
 
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")

@@ -198,8 +198,7 @@ class Net(BaseEstimator):
             torch.default_generator.manual_seed(seed_of(self._seed, "init"))
             self.network_ = self._new_network(inputs, len(X if picks is None else picks))
             self._try(X[:2])
-        self.n_iter_, self.loss_curve_, self._steps = 0, [], 0
-        self._moments = {}
+        self.n_iter_, self.loss_curve_, self._steps, self._moments = 0, [], 0, {}
 
     def _new_network(self, inputs: dict[str, Any], rows: int) -> nn.Module:
         """The network with its first weights: by name, a copy of the module given, or what a function makes."""
@@ -377,7 +376,8 @@ def network_facts(network: Any) -> dict[str, Any]:
 
 def match(loss: str, task: str) -> None:
     """Refuse a loss for classes on numbers, and the other way round."""
-    good = [name for name, part in LOSSES.items() if (part.facts["target"] == "number") == (task == "regress")]
+    wants = "number" if task == "regress" else "class index"
+    good = [name for name, part in LOSSES.items() if part.facts["target"] == wants]
     if loss not in good:
         wanted = say("numbers") if task == "regress" else say("classes")
         raise UsageError(

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from netwright.catalogue import Range
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.networks.recurrent import Steps, on_values
+from netwright.parts.cells import AttentionOverSteps, Last, MaxOverSteps, MeanOverSteps, outputs_of
+from netwright.parts.sequences import Sequences
 from netwright.parts.windows import Pair, Sides, padded_size, pair, sides_of, size_formula
 
 Shape = tuple[int, ...]
@@ -231,9 +234,8 @@ class Residual(nn.Module):
         self.body = body
         self.project = project or nn.Identity()
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *new"]:
-        total: Tensor = self.body(x) + self.project(x)
-        return total
+    def forward(self, x: Steps) -> Any:
+        return joined([self.body(x), on_values(x, self.project)], lambda both: both[0] + both[1])
 
 
 class Parallel(nn.Module):
@@ -244,8 +246,8 @@ class Parallel(nn.Module):
         self.branches = nn.ModuleList(branches)
         self.axis = axis
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *new"]:
-        return torch.cat([branch(x) for branch in self.branches], dim=self.axis)
+    def forward(self, x: Steps) -> Any:
+        return joined([branch(x) for branch in self.branches], lambda parts: torch.cat(parts, dim=self.axis))
 
 
 class DropPath(nn.Module):
@@ -265,16 +267,43 @@ class DropPath(nn.Module):
         return x * kept / (1 - self.p)
 
 
-class Steps(nn.Module):
+class EveryStep(nn.Module):
     """A recurrent layer that passes on its output at every step and drops the final state."""
 
     def __init__(self, cell: nn.RNNBase) -> None:
         super().__init__()
         self.cell = cell
 
-    def forward(self, x: Float[Tensor, "batch steps features"]) -> Float[Tensor, "batch steps hidden"]:
-        states: Tensor = self.cell(x)[0]
-        return states
+    def forward(self, x: Steps) -> Any:
+        return outputs_of(self.cell, x)
+
+
+class Row(nn.Sequential):
+    """Layers in order. Of padded sequences those that know of steps get them whole, all others their numbers alone."""
+
+    def forward(self, input: Any) -> Any:
+        for module in self:
+            input = module(input) if isinstance(module, WHOLE) else on_values(input, module)
+        return input
+
+
+class Whole(Row):
+    """The outermost row of a network: what it says at every step is given out as plain numbers, padding included."""
+
+    def forward(self, input: Any) -> Any:
+        found = super().forward(input)
+        return found.values if isinstance(found, Sequences) else found
+
+
+WHOLE = (Row, EveryStep, Residual, Parallel, Last, MeanOverSteps, MaxOverSteps, AttentionOverSteps)
+"""Modules that take padded sequences as they are."""
+
+
+def joined(parts: list[Any], join: Callable[[list[Any]], Tensor]) -> Any:
+    """Several results made one by `join`; of padded sequences their numbers, all of the same lengths."""
+    if isinstance(parts[0], Sequences):
+        return Sequences(join([part.values for part in parts]), parts[0].lengths)
+    return join(parts)
 
 
 def projection(before: Shape, after: Shape) -> nn.Module:

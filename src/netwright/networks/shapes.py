@@ -14,11 +14,14 @@ from netwright.language import say
 
 Ends = Mapping[str, Any]
 Shape = tuple[int, ...]
-AXES = {"image": ("channels", "height", "width"), "vector": ("features",), "sequence": ("steps", "features")}
+AXES = {
+    "image": ("channels", "height", "width"), "vector": ("features",), "sequence": ("steps", "features"),
+    "text": ("steps",),
+}  # fmt: skip
 
 
 def shape_of(inputs: Ends) -> Shape:
-    """The shape of one example: (channels, height, width), (features,) or (steps, features)."""
+    """The shape of one example: (channels, height, width), (features,), (steps, features), or (steps,) of a text."""
     kind = str(inputs.get("kind", ""))
     if kind not in AXES:
         raise UsageError(say("inputs of kind {kind!r} fit no network.", kind=kind) + " " + hint(kind, AXES))
@@ -32,7 +35,10 @@ def shape_of(inputs: Ends) -> Shape:
 
 
 def features_of(inputs: Ends) -> int:
-    """How many numbers one example holds."""
+    """How many numbers one example holds. Errors: UsageError for texts, whose tokens are no numbers to add up."""
+    if inputs.get("kind") == "text":
+        text = say("this network takes numbers; {came} came.", came=described(inputs))
+        raise UsageError(text + " " + say("Use network {other!r}.", other="lstm"))
     return prod(shape_of(inputs))
 
 
@@ -65,6 +71,7 @@ def maps(network: str, inputs: Ends, least: int, why: str, other: str = "mlp") -
     if len(shape) != 3:
         came = described(inputs)
         text = say("network {name!r} takes images; {came} came.", name=network, came=came)
+        other = "lstm" if inputs["kind"] == "text" else other
         raise UsageError(text + " " + say("Use network {other!r}.", other=other))
     if min(shape[1:]) < least:
         text = say(
@@ -80,6 +87,8 @@ def maps(network: str, inputs: Ends, least: int, why: str, other: str = "mlp") -
 def described(inputs: Ends) -> str:
     """The input in words and numbers, for messages."""
     shape = shape_of(inputs)
+    if inputs["kind"] == "text":
+        return say("a text of {steps} tokens", steps=shape[0])
     if len(shape) == 3:
         return say("an image of {channels}x{height}x{width}", channels=shape[0], height=shape[1], width=shape[2])
     if len(shape) == 2:

@@ -6,7 +6,7 @@ then built for use. Recurrent layers read an image as height steps of channels x
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -26,9 +26,11 @@ from netwright.catalogue import (
 from netwright.errors import UsageError, hint
 from netwright.language import say
 from netwright.networks.convolutions import OUT, WEIGHTED
-from netwright.networks.layers import LAYERS, Modules, Parallel, Residual, Shape, Steps, projection
-from netwright.networks.notes import RowsAsSteps
-from netwright.networks.shapes import Ends, described, shape_of, units
+from netwright.networks.flow import Flow, by, check_end, entering, refuse, tokens_came
+from netwright.networks.layers import LAYERS, EveryStep, Modules, Parallel, Residual, Row, Shape, Whole, projection
+from netwright.networks.recurrent import RowsAsSteps
+from netwright.networks.shapes import Ends, units
+from netwright.parts.cells import width_of
 from netwright.parts.initializers import drawn, initialise, read_init
 from netwright.parts.notation import GROUPS, Item, read_items, settings_from
 
@@ -55,13 +57,18 @@ MEANT = {
 """What people write for a layer; used in hints only."""
 
 
-@NETWORKS.add(source="the notation of this product", inputs=("image", "vector", "sequence"))
+@NETWORKS.add(
+    source="the notation of this product",
+    tasks=("classify", "regress", "forecast", "tag"),
+    inputs=("image", "vector", "sequence", "text"),
+)
 def stack(inputs: Ends, outputs: Ends, *, layers: str = "", init: str = "torch") -> nn.Module:
     """Any network that is a row of layers, written in one line.
 
     Formula: `layers = "conv 16 5 pad=same, relu, maxpool 2, linear out"`; `out` is the number of outputs
 
-    `init` names an initializer for every layer without its own (`auto` suits the activation that follows). Errors:
+    `init` names an initializer for every layer without its own (`auto` suits the activation that follows). Texts begin
+    with `embedding N`; `lstm 128, last, linear out` then answers once, and without `last` at every token. Errors:
     UsageError with the layer, the formula and the numbers, before any weight exists.
     """
     if not layers.strip():
@@ -70,11 +77,11 @@ def stack(inputs: Ends, outputs: Ends, *, layers: str = "", init: str = "torch")
     items = read_items(layers, "network.layers")
     if _layers(items) > MOST_LAYERS:
         raise UsageError(say("network.layers: more than {most} layers.", most=MOST_LAYERS))
-    start = Flow(shape_of(inputs))
+    start = entering(inputs)
     with torch.device("meta"):
         dry = _Builder(units(outputs), init)
         plan, end = dry.row(items, start, "")
-    _check_end(items[-1], len(items), end.shape, units(outputs), described(inputs))
+    check_end(items[-1], len(items), end, outputs)
     size = sum(weight.numel() for weight in plan.parameters())
     if size > MOST_PARAMETERS:
         raise UsageError(say("network.layers: {size:,} parameters do not fit in memory.", size=size))
@@ -82,7 +89,7 @@ def stack(inputs: Ends, outputs: Ends, *, layers: str = "", init: str = "torch")
     built, _ = _Builder(units(outputs), init, iter(dry.shapes)).row(items, start, "")
     if len(end.shape) == 3:
         built.add_module("flatten_out", nn.Flatten())
-    return built
+    return Whole(OrderedDict(built.named_children()))
 
 
 def conv_stack(
@@ -129,14 +136,6 @@ def _for_blocks(name: str, value: Any, count: int) -> list[Any]:
     return found
 
 
-@dataclass(frozen=True)
-class Flow:
-    """What runs from layer to layer: one example's shape, and whether its features end in a backward half."""
-
-    shape: Shape
-    two_way: bool = False
-
-
 def _check_apart(items: tuple[Item, ...]) -> None:
     """Refuse linear layers with nothing between them; `identity` between them says that it is meant (S-067)."""
     rounds = [(item.branches[0][-1], item.branches[0][0]) for item in items if item.name == "repeat"
@@ -149,25 +148,6 @@ def _check_apart(items: tuple[Item, ...]) -> None:
         _check_apart(branch)
 
 
-def _check_end(item: Item, place: int, shape: Shape, wanted: int, came: str) -> None:
-    """The last layer gives one vector with as many numbers as the data needs."""
-    if shape in ((wanted,), (wanted, 1, 1)):
-        return
-    where = say("layer {place} {text!r}", place=place, text=item.text)
-    if len(shape) == 1:
-        text = say(
-            "{where} gives {count} numbers; the data needs {wanted}.", where=where, count=shape[0], wanted=wanted
-        )
-        raise UsageError(text + " " + say("End with `linear out`."))
-    text = say("{where} gives {shape}; the data needs {wanted} numbers.", where=where, shape=_by(shape), wanted=wanted)
-    ends = say("`globalpool` or `linear out`") if len(shape) == 3 else say("`last`, `mean` or `max`, then `linear out`")
-    raise UsageError(text + " " + say("End with {ends}.", ends=ends))
-
-
-def _by(shape: Shape) -> str:
-    return "x".join(map(str, shape))
-
-
 class _Builder:
     """Builds rows of layers. Without `known` it runs each layer on the meta device and notes the shape behind it in
     `shapes`; with `known` (those shapes) it builds for use and fills the weights."""
@@ -178,7 +158,7 @@ class _Builder:
         if init not in ("torch", "auto"):
             read_init(init, "network.init")
 
-    def row(self, items: tuple[Item, ...], flow: Flow, path: str) -> tuple[nn.Sequential, Flow]:
+    def row(self, items: tuple[Item, ...], flow: Flow, path: str) -> tuple[Row, Flow]:
         """The layers of one row as a sequence, and what flows out of it."""
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         used: Counter[str] = Counter()
@@ -190,7 +170,7 @@ class _Builder:
                 used[item.name] += 1
                 for suffix, module in made.items():
                     modules[f"{item.name}{used[item.name]}{suffix}"] = module
-        return nn.Sequential(modules), flow
+        return Row(modules), flow
 
     def one(self, item: Item, flow: Flow, where: str, path: str, after: str) -> tuple[Modules, Flow]:
         """The modules of one item: a layer, a group, or one round of a repetition."""
@@ -211,10 +191,12 @@ class _Builder:
         if len(item.branches) > 1:
             raise UsageError(say("{where}: residual has one branch; | belongs to parallel.", where=where))
         body, end = self.row(item.branches[0], flow, path)
+        if flow.tokens:
+            raise UsageError(f"{where}: {tokens_came(item.name, flow)}")
         if end.shape == flow.shape:
             return {"": Residual(body, None)}, end
         if not chosen.get("project"):
-            shapes = {"before": _by(flow.shape), "after": _by(end.shape)}
+            shapes = {"before": by(flow.shape), "after": by(end.shape)}
             text = say("{where}: a sum of {before} and {after} is not possible", where=where, **shapes)
             raise UsageError(text + "; " + say("keep the shape, or write residual(...) project=true."))
         made = self.placed(where, projection, flow.shape, end.shape)
@@ -226,12 +208,12 @@ class _Builder:
         axis = 2 if len(shapes[0]) == 2 else 1
         rest = {(len(shape), *shape[: axis - 1], *shape[axis:]) for shape in shapes}
         if len(rest) > 1:
-            listed = ", ".join(map(_by, shapes))
+            listed = ", ".join(map(by, shapes))
             text = say("{where}: its branches give {shapes}", where=where, shapes=listed)
             raise UsageError(text + "; " + say("joined on channels, they need equal height and width."))
         joined = list(shapes[0])
         joined[axis - 1] = sum(shape[axis - 1] for shape in shapes)
-        return {"": Parallel([row for row, _ in rows], axis)}, Flow(tuple(joined))
+        return {"": Parallel([row for row, _ in rows], axis)}, Flow(tuple(joined), uneven=flow.uneven)
 
     def single(self, item: Item, flow: Flow, where: str, after: str) -> tuple[Modules, Flow]:
         build, known, numbers = _known(item.name, where)
@@ -243,23 +225,26 @@ class _Builder:
             for name, value in rest.items()
         }
         given = settings_from(replace(item, values=values, settings=rest), known, where, numbers=numbers)
+        refuse(item.name, flow, where)
         ready, flow = _arranged(item.name, flow)
         made = self.placed(where, build, flow, given)
         self.initialise(made, inits, where, after)
         module = made[""]
         two_way = flow.two_way and (item.name in NORMS or item.name in ACTIVATIONS or item.name in DROPOUTS)
-        if isinstance(module, Steps):
-            both = bool(module.cell.bidirectional)
-            return {**ready, **made}, Flow((flow.shape[0], module.cell.hidden_size * (1 + both)), both)
-        return {**ready, **made}, Flow(self.placed(where, self.passed, made, flow.shape), two_way)
+        if isinstance(module, EveryStep):
+            both, shape = bool(module.cell.bidirectional), (flow.shape[0], width_of(module.cell))
+            return {**ready, **made}, Flow(shape, both, uneven=flow.uneven)
+        shape = self.placed(where, self.passed, made, flow)
+        return {**ready, **made}, Flow(shape, two_way, uneven=flow.uneven)
 
-    def passed(self, made: Modules, shape: Shape) -> Shape:
+    def passed(self, made: Modules, flow: Flow) -> Shape:
         """The shape behind some modules: measured with tensors that hold no numbers, or known from that."""
         if self.known is not None:
             return next(self.known)
         row = nn.Sequential(*made.values()).eval()
         with torch.no_grad():
-            self.shapes.append(tuple(row(torch.zeros(1, *shape)).shape[1:]))
+            example = torch.zeros(1, *flow.shape, dtype=torch.long if flow.tokens else torch.float32)
+            self.shapes.append(tuple(row(example).shape[1:]))
         row.train()
         return self.shapes[-1]
 
@@ -321,6 +306,8 @@ def _known(name: str, where: str) -> tuple[Callable[..., Modules], Mapping[str, 
     """How to build a layer from (flow, settings), its settings, and how many numbers may stand without a key."""
     if name in LAYERS:
         known = settings_of(LAYERS[name])
+        if name == "embedding":
+            return _embedding, known, 1
         return (lambda flow, given: LAYERS[name](flow.shape, **given)), known, NUMBERS.get(name, min(1, len(known)))
     if name in ("softmax", "log_softmax"):
         text = say("{where}: networks end in plain numbers; the loss applies the softmax.", where=where)
@@ -345,8 +332,15 @@ def _cell(name: str, flow: Flow, given: dict[str, Any]) -> Modules:
         raise UsageError(text)
     part = CELLS[name]
     if part.facts["kind"] == "readout":
-        return {"": part.build(flow.two_way)}
-    return {"": Steps(part.build(flow.shape[1], **given))}
+        return {"": part.build(flow.two_way, flow.shape[1], **given)}
+    return {"": EveryStep(part.build(flow.shape[1], **given))}
+
+
+def _embedding(flow: Flow, given: dict[str, Any]) -> Modules:
+    """A vector for each token of the data's vocabulary, padding all zero."""
+    if not flow.tokens:
+        return LAYERS["embedding"](flow.shape, **given)
+    return {"": nn.Embedding(flow.tokens, given["features"], padding_idx=0)}
 
 
 def _arranged(name: str, flow: Flow) -> tuple[Modules, Flow]:

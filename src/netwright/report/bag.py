@@ -1,16 +1,17 @@
 """What bagging brought: the estimate from examples out of the bag, and each member by itself."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from netwright.catalogue import METRICS
 from netwright.data.dataset import Dataset
+from netwright.parts.metrics import metrics_of
 from netwright.report.judge import judge
+from netwright.training.answers import Answers, measured, truths
 from netwright.training.bagging import Bagged, samples
 from netwright.training.forward import Forward, combined
-from netwright.training.keeper import measured, truths
 
 
 def bag_scores(dataset: Dataset, forward: Forward, seed: int) -> dict[str, Any]:
@@ -42,8 +43,8 @@ def _test(dataset: Dataset, forward: Forward) -> dict[str, Any]:
     if not dataset.examples["test"]:
         return {}
     outputs = forward.split_outputs(dataset, "test")
-    names = [name for name, part in METRICS.items() if part.facts["task"] == dataset.task]
-    found = measured(dataset, "test", forward.predictions(outputs), names)
+    names = metrics_of(dataset.task)
+    found = measured(dataset, "test", Answers(math.nan, forward.predictions(outputs)), names)
     known = {name: value for name, value in found.items() if value is not None}
     return {"loss": forward.mean_loss(outputs, dataset.target_tensor("test")), **known}
 

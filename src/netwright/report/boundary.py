@@ -24,8 +24,8 @@ from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.perceptrons import Perceptron, ReferenceClass
 from netwright.randomness import permutation
+from netwright.training.answers import truths
 from netwright.training.forward import Forward
-from netwright.training.keeper import truths
 
 SIDE = 128  # places of the grid on each axis
 SHOWN = 300  # points of each split at most

@@ -49,20 +49,28 @@ def compare_outputs(task: str, truth: np.ndarray, first: np.ndarray, second: np.
                 say("probabilities are an array (examples, classes); got shape {shape}", shape=first.shape)
             )
         hits = [metrics.PER_EXAMPLE["accuracy"](truth, outputs) for outputs in (first, second)]
-        return _result("accuracy", *_mcnemar(hits[0], hits[1]), len(truth))
+        return result("accuracy", *mcnemar(hits[0], hits[1]), len(truth), higher=True)
     if truth.size != first.size:
         raise UsageError(say("true values of shape {a}, predictions of {b}", a=truth.shape, b=first.shape))
     squares = [metrics.PER_EXAMPLE["mse"](truth, outputs.reshape(truth.shape)) for outputs in (first, second)]
-    return _result("rmse", *_swaps(squares[0], squares[1]), len(truth))
+    return result("rmse", *_swaps(squares[0], squares[1]), len(truth), higher=False)
 
 
 Outcome = tuple[list[float | None], float | None, float | None, float | None]
 """Both values, low and high end of the difference, p."""
 
 
-def _result(
-    metric: str, values: list[float | None], low: float | None, high: float | None, p: float | None, examples: int
+def result(
+    metric: str,
+    values: list[float | None],
+    low: float | None,
+    high: float | None,
+    p: float | None,
+    examples: int,
+    *,
+    higher: bool,
 ) -> dict[str, Any]:
+    """What `compare` returns: difference and verdict of two values; `higher`: whether the larger one is better."""
     a, b = values
     difference = None if a is None or b is None else b - a
     verdict = "no difference"
@@ -73,7 +81,7 @@ def _result(
         elif difference != 0:
             if low <= 0 <= high:  # the two methods may differ by a hair: the test decides, the interval ends at 0
                 low, high = (0.0, high) if difference > 0 else (low, 0.0)
-            verdict = "better" if (difference > 0) == (metric == "accuracy") else "worse"
+            verdict = "better" if (difference > 0) == higher else "worse"
     return {
         "metric": metric,
         "values": values,
@@ -86,7 +94,8 @@ def _result(
     }
 
 
-def _mcnemar(first: Examples, second: Examples) -> Outcome:
+def mcnemar(first: Examples, second: Examples) -> Outcome:
+    """Shares of hits, Newcombe's interval of their difference, and the exact binomial p of the examples in dispute."""
     from scipy.stats import binomtest
 
     n = len(first)
@@ -158,7 +167,7 @@ def _sign_flips(difference: np.ndarray, draws: np.random.Generator) -> float:
         flips = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
         return float(np.mean(np.abs((1 - 2 * flips) @ difference) >= seen * (1 - 1e-9)))
     extreme = 0
-    for count in _chunks(RESAMPLES, n):
+    for count in chunks(RESAMPLES, n):
         signs = 1 - 2 * draws.integers(0, 2, size=(count, n), dtype=np.int8).astype(np.float64)
         extreme += int(np.sum(np.abs(signs @ difference) >= seen * (1 - 1e-9)))
     return (1 + extreme) / (1 + RESAMPLES)
@@ -167,14 +176,14 @@ def _sign_flips(difference: np.ndarray, draws: np.random.Generator) -> float:
 def _bootstrap(first: np.ndarray, second: np.ndarray, size: np.ndarray, draws: np.random.Generator) -> np.ndarray:
     """The 2.5 % and 97.5 % quantiles of the difference of root mean squares over redrawn examples."""
     found = []
-    for count in _chunks(RESAMPLES, len(first)):
+    for count in chunks(RESAMPLES, len(first)):
         rows = draws.integers(0, len(first), size=(count, len(first)))
         total = size[rows].sum(axis=1)
         found.append(np.sqrt(second[rows].sum(axis=1) / total) - np.sqrt(first[rows].sum(axis=1) / total))
     return np.asarray(np.quantile(np.concatenate(found), [0.025, 0.975]))
 
 
-def _chunks(total: int, width: int) -> list[int]:
+def chunks(total: int, width: int) -> list[int]:
     """`total` split so that a chunk of that width stays within two million numbers."""
     step = max(1, 2_000_000 // width)
     return [min(step, total - start) for start in range(0, total, step)]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netwright.language import columns
 from netwright.report.markup import finite, number, text
 
 WIDTH, HEIGHT = 480, 280
@@ -143,7 +144,8 @@ def intervals(title: str, marks: Sequence[Mark], label: str, shown: Sequence[str
     if not marks or not all(finite(value) is not None for value in ends):
         return ""
     height = 40 * len(marks) + 46
-    across = axis(ends, 144, WIDTH - 84, pad=0.06)
+    longest = max(columns(mark.name) for mark in marks)
+    across = axis(ends, min(220, max(144, 8 * longest)), WIDTH - 84, pad=0.06)
     floor = height - 42
     parts = []
     for tick in across.ticks(6):

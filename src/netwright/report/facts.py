@@ -5,7 +5,7 @@ from typing import Any
 
 from netwright.language import say
 from netwright.report import drawing, markup
-from netwright.report.markup import finite, listing, mapping, named, number, section, text
+from netwright.report.markup import finite, listing, mapping, named, number, percent, section, text
 
 CLASSES = 30  # bars at most
 PROBLEMS = 100
@@ -43,8 +43,8 @@ def _finding(finding: dict[str, Any], kind: str) -> str:
     return f'<div class="{kind}">{"".join(parts)}</div>'
 
 
-def data(found: dict[str, Any]) -> str:
-    """What was read: splits, shapes, classes, and what was odd."""
+def data(found: dict[str, Any], beside: Mapping[str, Any] | None = None) -> str:
+    """What was read: splits, shapes, classes, and what was odd. `beside`: what `sources` counted in the test."""
     if not found:
         return ""
     items = [(say("name"), found.get("name")), (say("kind"), found.get("kind")), (say("task"), found.get("task"))]
@@ -56,6 +56,11 @@ def data(found: dict[str, Any]) -> str:
             "test": say("test examples"),
         }
         items.append((known.get(split, split), number(count)))
+    counted = mapping(beside)
+    if finite(counted.get("longest")) is not None:
+        items.append((say("longest test text"), say("{count} tokens", count=number(counted["longest"]))))
+    if finite(counted.get("unknown")) is not None:
+        items.append((say("tokens of the test that the vocabulary lacks"), percent(counted["unknown"])))
     return section("data", text(say("Data")), definitions(items), _classes(found), _problems(found))
 
 
@@ -63,8 +68,18 @@ def shape(value: Any) -> str:
     """`image 1 x 28 x 28`, `class 10`."""
     if not isinstance(value, Mapping):
         return markup.words(value) if value else ""
+    if value.get("kind") == "text":
+        units = {"character": say("characters"), "word": say("words"), "bpe": say("pieces of words")}
+        tokens = str(value.get("tokens", ""))
+        return say("text of {count} {tokens}", count=number(value.get("vocabulary")), tokens=units.get(tokens, tokens))
+    if value.get("kind") == "sequence" and value.get("variable"):
+        return say("sequence of up to {steps} steps of {features} features", steps=number(value.get("steps")),
+                   features=number(value.get("features")))  # fmt: skip
+    kept = ("count",) if value.get("kind") == "number" else tuple(value)
     sizes = [
-        markup.words(size) for key, size in value.items() if key != "kind" and not isinstance(size, (list, Mapping))
+        markup.words(size)
+        for key, size in value.items()
+        if key in kept and key != "kind" and not isinstance(size, (list, Mapping))
     ]
     return " ".join([str(value.get("kind", "")), " \u00d7 ".join(sizes)]).strip()
 

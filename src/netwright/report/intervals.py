@@ -1,24 +1,30 @@
 """95 % intervals for every metric: how much the number could differ on another test set of this size.
 
-All are closed forms but one (the calibration error's draws, over 15 bins), so that ten thousand examples cost
-milliseconds. Intervals of a mean over classes combine the classes' own score intervals, so that a perfect score on few
-examples still has a width; what the classes have in common widens or narrows them by the ratio of the delta-method
-variances with and without the covariances.
+Closed forms where there are any; the calibration error draws over its 15 bins, and the metrics of sequences are
+resampled over examples, from what each adds to the sums, so that ten thousand examples cost well below a second.
+Intervals of a mean over classes combine the classes' own score intervals, so that a perfect score on few examples
+still has a width; what the classes have in common widens or narrows them by the ratio of the delta-method variances
+with and without the covariances.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from netwright.parts import metrics
-from netwright.randomness import seed_of
+from netwright.parts.metrics.verification import crossing, trial_counts
+from netwright.randomness import permutation, seed_of
 
 Z = 1.959963984540054  # the normal quantile at 0.975
 Limits: TypeAlias = tuple[float, float]
 Values: TypeAlias = Float[np.ndarray, "classes"]
 RESAMPLES = 2000
+SETS = 1000
+"""How many resampled sets of examples a bootstrap looks at."""
+GROUPS = 4096
+"""Beyond so many examples a bootstrap resamples groups of them."""
 
 
 def wilson(hits: np.ndarray | float, count: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -200,12 +206,147 @@ def _r2(truth: np.ndarray, predicted: np.ndarray) -> Limits | None:
     return (1 - total * float(np.exp(half)), 1 - total * float(np.exp(-half))) if half < 100 else None
 
 
-def limits(name: str, truth: np.ndarray, outputs: np.ndarray) -> Limits | None:
-    """The 95 % interval of a metric, None where it has none (too few examples)."""
+def resampled(parts: Float[np.ndarray, "examples parts"], value: Callable[[np.ndarray], np.ndarray]) -> Limits | None:
+    """The bootstrap interval of a function of sums over examples (Efron 1979); None for a single example.
+
+    Sets of as many examples are drawn with replacement, from a fixed seed. The quantiles lie further out than 2.5 and
+    97.5 % by what few examples lack (Hesterberg 2015, arXiv:1411.5279, section 3.5.2).
+
+    Args:
+        parts: what each example adds.
+        value: the number for sums of parts (last axis); NaN where it does not exist.
+
+    Formula: quantiles Phi(-+ sqrt(n / (n - 1)) t(0.975, n - 1)) of value(sums of the set), n examples
+    """
+    from scipy.stats import norm, t
+
+    count = len(parts)
+    if count < 2:
+        return None
+    order, size = permutation(count, "bootstrap groups", count), -(-count // GROUPS)
+    parts = np.add.reduceat(parts[order].astype(np.float64), np.arange(0, count, size), axis=0)
+    found = value(_drawn(len(parts), 1) @ parts)
+    found = found[np.isfinite(found)]
+    if len(found) < SETS // 2:
+        return None
+    low = float(norm.cdf(-np.sqrt(count / (count - 1)) * t.ppf(0.975, count - 1)))
+    return float(np.quantile(found, low)), float(np.quantile(found, 1 - low))
+
+
+def in_blocks(values: Float[np.ndarray, "examples"], block: int) -> Limits | None:
+    """The interval of a mean over examples in an order, of which `block` neighbours tell nearly the same.
+
+    Runs of neighbours are drawn together, the last joined to the first (Politis and Romano 1992), so that the spread of
+    the sets' means holds what neighbours have in common. None for a single example.
+
+    Formula: mean +- t(0.975, n - 1) sqrt(n / (n - 1)) * standard deviation of the sets' means, n = examples / block
+    """
+    from scipy.stats import t
+
+    count, mean = len(values), float(values.mean())
+    if count < 2:
+        return None
+    size = -(-count // GROUPS)
+    sums = np.add.reduceat(values.astype(np.float64), np.arange(0, count, size))
+    block = max(1, min(block, count // 2))  # two runs at least
+    spread = float((_drawn(len(sums), -(-block // size)) @ sums / count).std())
+    few = count / block
+    half = float(t.ppf(0.975, few - 1)) * np.sqrt(few / (few - 1)) * spread
+    return (max(0.0, mean - half), mean + half) if np.isfinite(half) else None
+
+
+def _drawn(count: int, block: int) -> Float[np.ndarray, "sets examples"]:
+    """How often each of `count` examples was drawn, in runs of `block`, in every set."""
+    draws = np.random.Generator(np.random.PCG64(seed_of("bootstrap", count)))
+    starts = draws.integers(0, count, (SETS, -(-count // block)))
+    times = np.empty((SETS, count))
+    for first in range(0, SETS, 100):  # a hundred sets at a time hold the memory down
+        taken = ((starts[first : first + 100, :, None] + np.arange(block)) % count).reshape(-1, starts.shape[1] * block)
+        cells = taken[:, :count] + count * np.arange(len(taken))[:, None]
+        times[first : first + 100] = np.bincount(cells.ravel(), minlength=len(taken) * count).reshape(len(taken), count)
+    return times
+
+
+def clustered(hits: Float[np.ndarray, "examples"], counts: Float[np.ndarray, "examples"]) -> Limits | None:
+    """The score interval of a share of things that come in examples, such as tokens in sentences.
+
+    Things of one example are alike, so that they count as fewer: by how much the shares of examples vary more than
+    chance explains (Kish 1965, the design effect; never below 1). None for a single example.
+
+    Formula: Wilson(p n, n), n = sum(counts) / max(1, v / (p (1 - p) / sum(counts))), v = N / (N - 1) *
+    sum((hits - p counts)^2) / sum(counts)^2
+    """
+    total = counts.sum()
+    if len(counts) < 2 or total <= 0:
+        return None
+    p = hits.sum() / total
+    spread = len(counts) / (len(counts) - 1) * float(np.sum((hits - p * counts) ** 2)) / total
+    few = total / max(1.0, spread / (p * (1 - p))) if 0 < p < 1 else total
+    low, high = wilson(p * few, few)
+    return float(low), float(high)
+
+
+def _eer(truth: np.ndarray, scores: np.ndarray) -> Limits | None:
+    """By redrawing the trials of either kind; beyond 1,024 scores by ranges of them, moved to the true rate."""
+    counts = trial_counts(truth, scores)
+    if counts is None or min(kind.sum() for kind in counts) < 2:
+        return None
+    exact, size = float(crossing(*counts)), -(-len(counts[0]) // 1024)
+    coarse = [np.add.reduceat(kind, np.arange(0, len(kind), size)) for kind in counts]
+    draws = np.random.Generator(np.random.PCG64(seed_of("eer", len(truth))))
+    sets = [draws.multinomial(int(kind.sum()), kind / kind.sum(), size=SETS).astype(np.float64) for kind in coarse]
+    moved = crossing(*sets) - float(crossing(*coarse))
+    low, high = (exact + float(np.quantile(moved, share)) for share in (0.025, 0.975))
+    if exact == 0:  # no trial was wrong: what that says about the rarer kind
+        high = max(high, float(wilson(0, min(kind.sum() for kind in counts))[1]))
+    return max(0.0, low), min(1.0, high)
+
+
+def _of_sums(name: str, *given: Any) -> Limits | None:
+    """Of a metric that is a function of sums: shares by their score, all else by resampling."""
+    sums = metrics.SUMS[name]
+    parts = sums.parts(*given)
+    if name == "token_accuracy":
+        return clustered(parts[:, 0], parts[:, 1])
+    if name == "entity_f1":
+        found = clustered(parts[:, 0], parts.sum(axis=1))
+        return None if found is None else (2 * found[0] / (1 + found[0]), 2 * found[1] / (1 + found[1]))
+    found = resampled(parts, sums.value)
+    if found is not None and name.endswith("_error_rate") and not parts[:, 0].any():
+        return 0.0, float(wilson(0, parts[:, 1].sum())[1])
+    return found
+
+
+def _forecast(name: str, truth: np.ndarray, *given: Any) -> Limits | None:
+    """Forecasts that start one step apart share all but one of their steps: runs as long as the horizon are drawn."""
+    return in_blocks(metrics.PER_EXAMPLE[name](truth, *given), truth.shape[1] if truth.ndim > 1 else 1)
+
+
+def _rouge(name: str, truth: Any, predictions: Any) -> Limits | None:
+    """Resampled; where all examples are perfect or all are hopeless, as the share that they then are."""
+    values = metrics.PER_EXAMPLE[name](truth, predictions)
+    if len(values) > 1 and values.min() == values.max() and values[0] in (0, 1):
+        return _share(values)
+    return resampled(values[:, None], lambda sums: sums[..., 0] / len(values))
+
+
+def limits(name: str, truth: Any, outputs: Any, *more: Any, task: str = "") -> Limits | None:
+    """The 95 % interval of a metric, None where it has none (too few examples).
+
+    Args:
+        truth, outputs, more: what the metric itself is called with.
+        task: `forecast` says that the examples are in the order of time and overlap.
+    """
+    if name in metrics.SUMS:
+        return _of_sums(name, truth, outputs, *more)
+    if name in ("rouge1", "rougeL"):
+        return _rouge(name, truth, outputs)
+    if name == "mase" or (task == "forecast" and name in ("mse", "mae")):
+        return _forecast(name, truth, outputs, *more)
     if name in ("log_loss", "mse", "mae"):
         return mean_limits(metrics.PER_EXAMPLE[name](truth, outputs))
     if name == "rmse":
-        found = limits("mse", truth, outputs)
+        found = limits("mse", truth, outputs, task=task)
         return None if found is None else (float(np.sqrt(found[0])), float(np.sqrt(found[1])))
     if name in metrics.PER_EXAMPLE:
         return _share(metrics.PER_EXAMPLE[name](truth, outputs))
@@ -213,6 +354,7 @@ def limits(name: str, truth: np.ndarray, outputs: np.ndarray) -> Limits | None:
         "auc": _auc,
         "r2": _r2,
         "calibration_error": _calibration,
+        "eer": _eer,
     }
     if name in direct:
         return direct[name](truth, outputs)

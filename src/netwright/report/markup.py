@@ -7,7 +7,8 @@ from typing import Any
 
 from netwright.language import say
 
-SHARES = ("accuracy", "balanced_accuracy", "top_5", "f1_micro")
+SHARES = ("accuracy", "balanced_accuracy", "top_5", "f1_micro", "token_accuracy", "exact_match", "word_error_rate",
+          "character_error_rate", "eer")  # fmt: skip
 NARROW = "\u202f"  # a narrow space that does not break, between number and unit
 NONE = "\u2013"
 DROPPED = {code: None for code in range(32) if code not in (9, 10)} | {127: None}

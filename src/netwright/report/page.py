@@ -10,8 +10,10 @@ from jaxtyping import UInt8
 
 from netwright.errors import UsageError
 from netwright.language import language, say
-from netwright.report import facts, inside, markup, plane, sections
+from netwright.report import facts, inside, markup, plane, sections, sequences
 from netwright.report.markup import finite, listing, mapping, named, number, score, seconds, text
+from netwright.report.words import LEADING
+from netwright.report.words import main_metric as leading
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
@@ -21,11 +23,12 @@ def page(run: Mapping[str, Any]) -> str:
 
     Args:
         run: `name`, `run` (run.json), `recipe` (TOML text), `report` (report.json, its mistakes with a `picture` of
-            PNG bytes or None), `curves` (rows of metrics.jsonl), `anatomy`, `data` (data.json), and what
-            `pictures` finds: `boundary`, `kernels`, `gradients`. What is missing leaves out its section.
+            PNG bytes or None), `curves` (rows of metrics.jsonl), `anatomy`, `data` (data.json), `beside` (what
+            `sources` finds), and what `pictures` finds: `boundary`, `kernels`, `gradients`. What is missing leaves out
+            its section.
     """
     report, data = mapping(run.get("report")), mapping(run.get("data"))
-    main = main_metric(report)
+    main, beside = main_metric(report), mapping(run.get("beside"))
     title = str(run.get("name") or report.get("run") or report.get("network") or say("run"))
     blocks = [
         sections.scores(report, main),
@@ -33,12 +36,16 @@ def page(run: Mapping[str, Any]) -> str:
         sections.curves(listing(run.get("curves")), report, main),
         sections.confusion(report),
         sections.residuals(report),
-        sections.mistakes(report),
+        sequences.entities(report),
+        sequences.confusions(report),
+        sequences.forecasts(beside),
+        sequences.samples(report),
+        sequences.mistakes(report, beside) or sections.mistakes(report),
         plane.boundary(run.get("boundary")),
         inside.kernels(run.get("kernels")),
         inside.gradients(run.get("gradients")),
         facts.findings(listing(report.get("findings")), listing(report.get("notes"))),
-        facts.data(data),
+        facts.data(data, beside),
         facts.anatomy(mapping(run.get("anatomy"))),
         facts.recipe(run.get("recipe")),
         facts.environment(mapping(run.get("run"))),
@@ -59,9 +66,11 @@ def page(run: Mapping[str, Any]) -> str:
 
 def main_metric(report: Mapping[str, Any]) -> str:
     """The metric of the headline: accuracy, rmse, or else the first one that has a value."""
-    known = list(sections.scores_of(dict(report)))
-    wanted = [name for name in ("accuracy", "rmse") if name in known]
-    return next(iter([*wanted, *(name for name in known if name != "loss"), *known]), "")
+    scores, task = sections.scores_of(dict(report)), str(report.get("task"))
+    if task in LEADING and (first := leading(task, scores)) in scores:
+        return first
+    wanted = [name for name in ("accuracy", "rmse") if name in scores]
+    return next(iter([*wanted, *(name for name in scores if name != "loss"), *scores]), "")
 
 
 def _opening(title: str, report: dict[str, Any], data: dict[str, Any], main: str) -> str:
@@ -75,13 +84,20 @@ def _opening(title: str, report: dict[str, Any], data: dict[str, Any], main: str
         (say("epochs"), number(report.get("epochs"))),
         (say("best epoch"), number(report.get("best_epoch"))),
         (say("training time"), seconds(report.get("seconds"))),
-        (say("test examples"), number(report.get("examples"))),
+        (_counted(report), number(report.get("examples"))),
     ]
     items = "".join(
         f"<div><dt>{text(word)}</dt><dd>{text(value)}</dd></div>" for word, value in found if value != markup.NONE
     )
     tiles = f'<dl class="facts">{items}</dl>' if items else ""
     return f'<p class="kicker">{text(kicker)}</p><h1>{named(title)}</h1>{lead}{_against(main, entry, report)}{tiles}'
+
+
+def _counted(report: dict[str, Any]) -> str:
+    """What the test consists of."""
+    if report.get("task") == "verify":
+        return say("test pairs")
+    return say("test windows") if report.get("task") == "forecast" else say("test examples")
 
 
 def _sentence(main: str, entry: dict[str, Any], report: dict[str, Any]) -> str:
@@ -91,15 +107,34 @@ def _sentence(main: str, entry: dict[str, Any], report: dict[str, Any]) -> str:
     low, high = finite(entry.get("low")), finite(entry.get("high"))
     value, count = score(main, entry["value"]), number(report.get("examples"))
     words = {"value": value, "count": count}
-    if main == "accuracy":
-        first = say("{value} of {count} test examples are classified correctly", **words)
-    elif main == "rmse":
-        first = say("A prediction is off by {value} (root mean square) on {count} test examples", **words)
-    else:
-        first = say("{metric} is {value} on {count} test examples", metric=sections.label(main), **words)
+    first = _spoken(main, words, report)
+    first = first or say("{metric} is {value} on {count} test examples", metric=sections.label(main), **words)
     if low is None or high is None:
         return first + say(".")
     return first + say(" (95 % interval {low} to {high}).", low=score(main, low), high=score(main, high))
+
+
+def _spoken(main: str, words: dict[str, str], report: dict[str, Any]) -> str:
+    """The headline of the metrics that tasks lead with."""
+    if main == "mase":
+        mean = score("mae", mapping(sections.scores_of(report).get("mae")).get("value"))
+        return say("Forecasts are off by {mean} on average, {value} times the seasonal naive error in training, on "
+                   "{count} test windows", mean=mean, **words)  # fmt: skip
+    known = {
+        "accuracy": say("{value} of {count} test examples are classified correctly", **words),
+        "rmse": say("A prediction is off by {value} (root mean square) on {count} test examples", **words),
+        "entity_f1": say("Entities are found with an F1 of {value} in {count} test sequences", **words),
+        "token_accuracy": say("{value} of the tokens of {count} test sequences get the right tag", **words),
+        "bits_per_character": say("A character costs {value} bits, in {count} pieces of test text", **words),
+        "nll": say("A step costs {value} nats, in {count} test pieces", **words),
+        "bleu": say("The answers to {count} test texts reach a BLEU of {value}", **words),
+        "exact_match": say("{value} of {count} test texts are answered exactly as they should be", **words),
+        "perplexity": say("The network hesitates among {value} tokens, on {count} test texts", **words),
+        "mae": say("Forecasts are off by {value} on average, on {count} test windows", **words),
+        "word_error_rate": say("The word error rate is {value} on {count} test recordings", **words),
+        "eer": say("The equal error rate is {value} on {count} pairs of test recordings", **words),
+    }
+    return known.get(main, "")
 
 
 def _against(main: str, entry: dict[str, Any], report: dict[str, Any]) -> str:
@@ -140,7 +175,7 @@ def _wins(name: str, value: str) -> str:
         return say("The nearest neighbours do better: {value}.", value=value)
     if name == "constant":
         return say("A constant answer does better: {value}.", value=value)
-    return say("The baseline {name} does better: {value}.", name=name, value=value)
+    return say("The baseline {name} does better: {value}.", name=sections.baseline_label(name), value=value)
 
 
 def _contents(blocks: list[str]) -> str:

@@ -59,6 +59,8 @@ def first_kernels(trained: Trained, dataset: Dataset, layer: str) -> FirstKernel
 
 def flow_of(trained: Trained, dataset: Dataset) -> GradientFlow | None:
     """The gradient in each layer on some training examples; None for networks that learn by a rule of their own."""
+    if dataset.is_ragged or dataset.task not in ("classify", "regress", "forecast"):
+        return None
     forward, own = trained.forward, ("objective", "update", "members")
     if any(hasattr(forward.model, name) for name in own) or dataset.examples["train"] < 2:
         return None

@@ -101,5 +101,5 @@ def _lines(found: Boundary) -> str:
         rows.append([f"{named(one.classes[0], 30)} | {named(one.classes[1], 30)}", text(equation), *map(text, ends)])
     caption = say("Lines w . x + b = 0 between two classes, in the data's own units: x is {first}, y is {second}",
                   first=found.names[0], second=found.names[1])  # fmt: skip
-    head = [say("classes"), say("line"), say("from"), say("to")]
+    head = [say("classes"), say("straight line"), say("from"), say("to")]
     return markup.table(text(caption), map(text, head), rows)

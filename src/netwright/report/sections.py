@@ -21,6 +21,12 @@ def label(metric: str) -> str:
         "calibration_error": say("calibration error"), "mse": say("mean squared error"),
         "mae": say("mean absolute error"), "rmse": say("root mean squared error"),
         "r2": say("variance explained (R\u00b2)"), "train_loss": say("training loss"),
+        "entity_f1": say("F1 of entities"), "token_accuracy": say("accuracy of tags"),
+        "bits_per_character": say("bits per character"), "perplexity": say("perplexity"),
+        "nll": say("nats per step"), "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rougeL": "ROUGE-L",
+        "exact_match": say("answered exactly"), "word_error_rate": say("word error rate"),
+        "character_error_rate": say("character error rate"), "mase": say("scaled error (MASE)"),
+        "eer": say("equal error rate"),
     }  # fmt: skip
     return known.get(metric, metric.replace("_", " "))
 
@@ -32,6 +38,21 @@ def baseline_label(name: str) -> str:
         "linear": say("linear model"),
         "nearest": say("nearest neighbours"),
         "network": say("this network"),
+        "bag_of_words": say("bag of words"),
+        "character_ngrams": say("character n-grams"),
+        "most_frequent_tag": say("most frequent tag"),
+        "unigram": say("token frequencies"),
+        "ngram_5": say("smoothed 5-gram"),
+        "independent_pitch": say("independent pitches"),
+        "word_for_word": say("word for word"),
+        "retrieval": say("retrieval"),
+        "lead": say("first words"),
+        "most_frequent_text": say("most frequent text"),
+        "nearest_spectrum": say("nearest spectrum"),
+        "spectrum_similarity": say("similar spectra"),
+        "last_value": say("last value"),
+        "seasonal_naive": say("seasonal naive"),
+        "linear_autoregression": say("linear autoregression"),
     }
     return known.get(name, name.replace("_", " "))
 
@@ -236,7 +257,7 @@ def residuals(report: dict[str, Any]) -> str:
 def mistakes(report: dict[str, Any]) -> str:
     """The most confident mistakes: pictures where there are any, else a table."""
     found = [mapping(mistake) for mistake in listing(report.get("mistakes"))]
-    regress = report.get("task") == "regress"
+    regress = report.get("task", "classify") not in ("classify", "verify")
     title = say("Largest errors") if regress else say("Most confident mistakes")
     if not found:
         return ""

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from netwright.catalogue import METRICS
 from netwright.data.dataset import Dataset
 from netwright.doctor.symptoms import Trace, examine
 from netwright.language import say
+from netwright.parts.metrics import metrics_of
 from netwright.randomness import permutation
 from netwright.report.bag import bag_scores
-from netwright.report.baselines import CELLS, baselines
+from netwright.report.baselines.by_task import sequence_baselines
+from netwright.report.baselines.simple import CELLS, baselines
 from netwright.report.judge import Judgement, judge
+from netwright.report.judge_sequences import judge_answers
+from netwright.report.stored import stored
+from netwright.training.answers import Answers, answers, measured, truths
 from netwright.training.forward import Forward
 from netwright.training.job import Job, units_of
-from netwright.training.keeper import Outcome, truths
+from netwright.training.keeper import Outcome
 from netwright.training.objective import on_outputs
 from netwright.training.plan import settings
 
@@ -27,18 +31,17 @@ TRAIN_SAMPLE = 5000
 """At most so many training examples tell the gap to validation."""
 
 
-def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, Any], np.ndarray]:
-    """The run's report and its test predictions (probabilities, or numbers)."""
+def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The run's report, and what is kept of its test predictions."""
     dataset = job.dataset
-    outputs = {name: forward.split_outputs(dataset, name) for name in ("validation", "test")}
-    predictions = {name: forward.predictions(found) for name, found in outputs.items()}
-    judged = judge(dataset.task, truths(dataset, "test"), predictions["test"], dataset.classes)
-    scores = {name: _scores(forward, dataset, name, outputs[name], predictions[name]) for name in outputs}
+    answered = {name: answers(forward, dataset, name) for name in ("validation", "test")}
+    judged = judge_split(dataset, "test", answered["test"])
+    scores = {name: _scores(dataset, name, found) for name, found in answered.items()}
     scores["test"] |= {name: found["value"] for name, found in judged.metrics.items()}
     found_baselines = baseline_scores(dataset)
     trace = _trace(job, forward, outcome, scores["validation"], judged)
     if trace.non_finite is None and judged.not_finite:
-        trace = replace(trace, non_finite=_untestable(dataset, outputs["test"], outcome))
+        trace = replace(trace, non_finite=_untestable(dataset, answered["test"], outcome))
     findings, notes = examine(trace)
     report = {
         "task": dataset.task,
@@ -58,14 +61,21 @@ def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, A
         **judgement_json(judged, dataset.ids("test")),
         **bag_scores(dataset, forward, job.recipe.seed),
     }
-    return report, predictions["test"]
+    return report, stored(dataset, answered["test"])
 
 
-def _untestable(dataset: Dataset, outputs: torch.Tensor, outcome: Outcome) -> dict[str, Any]:
+def judge_split(dataset: Dataset, split: str, found: Answers) -> Judgement:
+    """What the network's answers to a split are worth."""
+    truth = truths(dataset, split) if found.truth is None else found.truth
+    if dataset.task in ("classify", "regress"):
+        return judge(dataset.task, truth, found.predictions, dataset.classes)
+    return judge_answers(dataset.task, truth, found)
+
+
+def _untestable(dataset: Dataset, found: Answers, outcome: Outcome) -> dict[str, Any]:
     """Test examples for which the finished network gives no finite answer."""
-    broken = (~outputs.isfinite().all(1)).nonzero().flatten().tolist()
     ids = dataset.ids("test")
-    examples = [ids[place] for place in broken]
+    examples = [ids[place] for place in found.broken]
     return {"where": say("test output"), "step": outcome.steps, "epoch": outcome.best.epoch, "examples": examples}
 
 
@@ -81,6 +91,8 @@ def baseline_scores(dataset: Dataset, other: tuple[np.ndarray, np.ndarray] | Non
     encoded inputs, one flat row an example, and their truth."""
     if not (dataset.examples["test"] if other is None else len(other[1])):
         return {}
+    if dataset.is_ragged or dataset.task == "forecast":
+        return sequence_baselines(dataset) if other is None else {}
     cells = int(np.prod(dataset.shape)) if dataset.kind != "table" else 1
     most = min(BASELINE_ROWS, max(1000, CELLS // max(cells, 1)))
     chosen = np.sort(permutation(dataset.examples["train"], "baseline")[:most])
@@ -94,28 +106,21 @@ def _features(dataset: Dataset, positions: np.ndarray) -> np.ndarray:
     return dataset.encoder.encode(dataset.source.examples.take(positions)).flatten(1).numpy()
 
 
-def _scores(
-    forward: Forward, dataset: Dataset, split: str, outputs: torch.Tensor, predictions: np.ndarray
-) -> dict[str, Any]:
-    """Loss and every metric of the task on a split, as plain numbers."""
+def _scores(dataset: Dataset, split: str, found: Answers) -> dict[str, Any]:
+    """Loss and every metric of the task on a split, as plain numbers; those of the test come from its judgement."""
     if not dataset.examples[split]:
         return {}
-    truth = truths(dataset, split)
-    found: dict[str, Any] = {"loss": forward.mean_loss(outputs, dataset.target_tensor(split))}
-    for name, part in METRICS.items():
-        if part.facts["task"] == dataset.task and split != "test":
-            value = part.build(truth, predictions)
-            if value is not None:
-                found[name] = value
-    return found
+    values = measured(dataset, split, found, metrics_of(dataset.task) if split != "test" else [])
+    return {"loss": found.loss, **{name: value for name, value in values.items() if value is not None}}
 
 
 def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, Any], judged: Judgement) -> Trace:
     dataset = job.dataset
-    name = "accuracy" if dataset.task == "classify" else "r2"
-    sample = np.linspace(0, dataset.examples["train"] - 1, min(TRAIN_SAMPLE, dataset.examples["train"])).astype(int)
-    outputs = forward.split_outputs(dataset, "train", sample)
-    seen = METRICS[name].build(truths(dataset, "train")[sample], forward.predictions(outputs))
+    name = {"classify": "accuracy", "regress": "r2"}.get(dataset.task, "")
+    seen = None
+    if name:
+        sample = np.linspace(0, dataset.examples["train"] - 1, min(TRAIN_SAMPLE, dataset.examples["train"])).astype(int)
+        seen = answers(forward, dataset, "train", sample).of(name, truths(dataset, "train")[sample])
     counts = (
         np.bincount(truths(dataset, "train"), minlength=len(dataset.classes)) if dataset.classes else np.zeros(0, int)
     )
@@ -124,7 +129,7 @@ def _trace(job: Job, forward: Forward, outcome: Outcome, validation: dict[str, A
     model = forward.model
     return Trace(
         dataset.task, job.recipe.table("loss")["name"], constant_loss(job), outcome.lowest_train_loss,
-        {name: seen}, validation, counts.tolist(), dataset.classes, recalls, outcome.still,
+        {name: seen} if name else {}, validation, counts.tolist(), dataset.classes, recalls, outcome.still,
         [label for label, parameter in model.named_parameters() if not parameter.requires_grad],
         outcome.non_finite, outcome.steps, {table: job.recipe.table(table) for table in job.recipe.tables},
         outcome.stopped,
@@ -137,7 +142,12 @@ def constant_loss(job: Job) -> float:
     For cross-entropy that is the entropy of the class shares, for squared errors the variance.
     """
     dataset = job.dataset
-    if hasattr(job.model, "objective") or hasattr(job.model, "update") or job.weights is not None:
+    if (
+        dataset.task not in ("classify", "regress", "forecast")
+        or hasattr(job.model, "objective")
+        or hasattr(job.model, "update")
+        or job.weights is not None
+    ):
         return math.nan
     if job.training["class_weights"] != "none" or dataset.examples["train"] == 0:
         return math.nan

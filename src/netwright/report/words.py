@@ -1,16 +1,37 @@
 """Reports in a terminal: how good, beside which baseline, with which interval, and what was found."""
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from netwright.catalogue import METRICS
 from netwright.language import columns, padded, say
 from netwright.report.bag import spread
+from netwright.report.markup import mapping
+from netwright.report.sections import baseline_label
 from netwright.training.progress import duration, number
 
+LEADING = {
+    "classify": ("accuracy",), "regress": ("rmse",), "tag": ("entity_f1", "token_accuracy"),
+    "generate": ("bits_per_character", "nll"), "translate": ("bleu", "exact_match", "perplexity"),
+    "forecast": ("mase", "mae"), "transcribe": ("word_error_rate",), "verify": ("eer",),
+}  # fmt: skip
+BESIDE = {
+    "tag": ("token_accuracy",), "generate": ("perplexity",), "translate": ("bleu", "chrf", "perplexity"),
+    "forecast": ("mae", "mase"), "transcribe": ("exact_match",),
+}  # fmt: skip
+"""Metrics that a terminal shows on the same line as the leading one."""
 
-def main_metric(task: str) -> str:
-    """The metric a report leads with."""
-    return "accuracy" if task == "classify" else "rmse"
+
+def main_metric(task: str, metrics: Mapping[str, Any] | None = None) -> str:
+    """The metric that a report leads with: the task's first, or the first of them that has a value in `metrics`."""
+    if metrics is None:
+        return LEADING[task][0]
+    values = {name: mapping(found).get("value") for name, found in metrics.items()}
+    known = [name for name in LEADING[task] if values.get(name) is not None]
+    if values.get("bleu") == 0 and values.get("exact_match"):  # texts of fewer than four words have no BLEU
+        known.remove("bleu")
+    return (known or LEADING[task])[0]
 
 
 def shown(name: str, found: dict[str, Any]) -> str:
@@ -21,30 +42,47 @@ def shown(name: str, found: dict[str, Any]) -> str:
     return say("{name} {value} ({low} to {high})", name=name, value=number(value), low=number(low), high=number(high))
 
 
-def best_baseline(task: str, baseline: dict[str, dict[str, Any]]) -> tuple[str, float] | None:
-    """The strongest baseline by the task's first metric."""
-    metric = main_metric(task)
+def best_baseline(task: str, baseline: dict[str, dict[str, Any]], metric: str = "") -> tuple[str, float] | None:
+    """The strongest baseline by a metric, the task's first where none is named."""
+    metric = metric or main_metric(task)
     scores = {name: found[metric] for name, found in baseline.items() if found.get(metric) is not None}
     if not scores:
         return None
-    best = max(scores, key=scores.__getitem__) if task == "classify" else min(scores, key=scores.__getitem__)
+    best = max(scores, key=scores.__getitem__) if _rises(metric) else min(scores, key=scores.__getitem__)
     return best, scores[best]
+
+
+def _rises(metric: str) -> bool:
+    return METRICS[metric].facts["better"] == "higher"
 
 
 def verdict(task: str, metrics: dict[str, Any], baseline: dict[str, Any]) -> str:
     """One sentence on the best baseline, said plainly when it wins."""
-    best = best_baseline(task, baseline)
-    value = metrics.get(main_metric(task), {}).get("value")
+    metric = main_metric(task, metrics)
+    best = best_baseline(task, baseline, metric)
+    value = metrics.get(metric, {}).get("value")
     if best is None or value is None:
         return ""
     name, score = best
-    ahead = value >= score if task == "classify" else value <= score
+    ahead = value >= score if _rises(metric) else value <= score
     text = (
         "the best baseline, {name}, reaches {score}"
         if ahead
         else "A BASELINE WINS: {name} reaches {score}; use it instead"
     )
-    return say(text, name=say(name), score=number(score))
+    return say(text, name=baseline_name(name), score=number(score))
+
+
+def baseline_name(name: str) -> str:
+    """A baseline as a terminal calls it: `linear`, `bag of words`."""
+    return say(name) if name in ("constant", "linear", "nearest") else baseline_label(name)
+
+
+def examples_text(task: str, count: int) -> str:
+    """How many of what were judged."""
+    if task == "verify":
+        return say("{count:,} pairs", count=count)
+    return say("{count:,} windows", count=count) if task == "forecast" else say("{count:,} examples", count=count)
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -62,8 +100,9 @@ def report_text(report: dict[str, Any]) -> str:
         )
     ]
     lines.append(
-        say("test ({count:,} examples): {metric}", count=report["examples"], metric=_metrics(task, report["metrics"]))
-    )
+        say("test ({examples}): {metric}", examples=examples_text(task, report["examples"]),
+            metric=_metrics(task, report["metrics"]))
+    )  # fmt: skip
     sentence = verdict(task, report["metrics"], report["baseline"])
     if sentence:
         lines.append(f"  {sentence}")
@@ -93,8 +132,11 @@ def bag_lines(report: dict[str, Any]) -> list[str]:
 
 
 def _metrics(task: str, metrics: dict[str, Any]) -> str:
-    first = main_metric(task)
-    return shown(first, metrics[first]) if first in metrics else "-"
+    first = main_metric(task, metrics)
+    beside = BESIDE.get(task, ()) if first != "nll" else ()  # the perplexity of all that sounds at a time says little
+    names = [first, *(name for name in beside if name != first)]
+    told = [shown(name, metrics[name]) for name in names if mapping(metrics.get(name)).get("value") is not None]
+    return ", ".join(told) or "-"
 
 
 def finding_lines(findings: list[dict[str, Any]], notes: list[dict[str, Any]]) -> list[str]:
@@ -151,11 +193,11 @@ class Comparison(Found):
 
 def evaluation_text(found: dict[str, Any]) -> str:
     """What `evaluate` prints."""
-    lines = [say("{count:,} examples", count=found["examples"])]
-    lines += [f"  {shown(name, value)}" for name, value in found["metrics"].items()]
+    lines = [examples_text(str(found.get("task", "")), found["examples"])]
+    lines += [f"  {shown(name, value)}" for name, value in found["metrics"].items() if value["value"] is not None]
     for name, scores in found["baseline"].items():
-        values = ", ".join(f"{metric} {number(value)}" for metric, value in scores.items())
-        lines.append(say("baseline {name}: {scores}", name=say(name), scores=values))
+        values = ", ".join(f"{metric} {number(value)}" for metric, value in scores.items() if value is not None)
+        lines.append(say("baseline {name}: {scores}", name=baseline_name(name), scores=values))
     if found["confusion"] and len(found["classes"]) <= 20:
         lines.append(say("confusion (truth in rows):"))
         width = max([len(str(count)) for row in found["confusion"] for count in row] + [3]) + 1
@@ -185,5 +227,10 @@ def comparison_text(found: dict[str, Any]) -> str:
                 p=number(pair["p_value"]),
             )
         )
+        if pair.get("unknown"):
+            a, b = (number(share) for share in pair["unknown"])
+            lines.append(
+                say("  tokens that the vocabulary does not hold, which cost few bits: {a} and {b} of all", a=a, b=b)
+            )
         lines += [f"  {name}: {values[0]} -> {values[1]}" for name, values in pair["recipe"].items()]
     return "\n".join(lines)

@@ -263,7 +263,7 @@ def proven(job: Job) -> str:
     """What shows that bfloat16 costs this network no accuracy (three seeds, at most 0.1 point); empty where nothing
     does, as for numbers: all that was shown is of classes."""
     name = job.recipe.table("network")["name"]
-    if name == MODULE or job.dataset.task != "classify":
+    if name == MODULE or job.dataset.task != "classify" or job.dataset.is_ragged:
         return ""
     return str(NETWORKS[name].facts.get("bfloat16", ""))
 

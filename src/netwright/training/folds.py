@@ -1,20 +1,21 @@
 """Cross-validation: every example of the training part is held out once."""
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netwright.catalogue import METRICS
 from netwright.data.read import fit_encoder
 from netwright.data.splits import folds as divide
 from netwright.data.targets import fit_targets
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.parts.metrics import metrics_of
 from netwright.recipe import MODULE, Recipe
+from netwright.training.answers import Answers, measured
 from netwright.training.forward import Forward
 from netwright.training.job import Job
-from netwright.training.keeper import measured
 from netwright.training.plan import build, settings
 from netwright.training.published import again
 from netwright.training.state import load_weights
@@ -45,6 +46,9 @@ def check(recipe: Recipe, dataset: "Dataset") -> None:
     if recipe.table("network")["name"] == MODULE:
         text = say("training.folds trains a new network for each fold: name one of the catalogue instead of a module")
         raise UsageError(text)
+    if dataset.task not in ("classify", "regress"):
+        text = say("training.folds is for classes and numbers; this task is {task}", task=dataset.task)
+        raise UsageError(text)
     _parts(dataset, recipe.table("training")["folds"])
 
 
@@ -54,7 +58,7 @@ def _parts(dataset: "Dataset", count: int) -> list[tuple[np.ndarray, np.ndarray]
     strata = None
     if dataset.classes:
         strata = np.full(len(dataset.source.targets), -1)
-        strata[pool] = dataset.targets.encode(dataset.source.targets[pool]).numpy()
+        strata[pool] = np.asarray(dataset.targets.encode(dataset.source.targets[pool]))
     held = divide(pool, count, strata, dataset.source.groups, dataset.settings["split_seed"])
     return [(np.setdiff1d(pool, part), part) for part in held]
 
@@ -62,7 +66,7 @@ def _parts(dataset: "Dataset", count: int) -> list[tuple[np.ndarray, np.ndarray]
 def _fold(job: Job, train: np.ndarray, held: np.ndarray) -> dict[str, float | None]:
     """Metrics on the held-out part, of a network trained on the rest with statistics of that rest alone."""
     dataset = copy.copy(job.dataset)
-    dataset._encoded, dataset._rows = {}, None
+    dataset._encoded, dataset._rows, dataset._sequences = {}, None, {}
     dataset.splits = {"train": train, "validation": held[:0], "test": held}
     dataset.encoder = fit_encoder(dataset.source, train, dataset.settings)
     if dataset.task == "regress":
@@ -84,8 +88,8 @@ def _fold(job: Job, train: np.ndarray, held: np.ndarray) -> dict[str, float | No
         job.launch.layout,
     )
     predictions = forward.predictions(forward.split_outputs(dataset, "test"))
-    names = [name for name, part in METRICS.items() if part.facts["task"] == dataset.task]
-    return measured(dataset, "test", predictions, names)
+    names = metrics_of(dataset.task)
+    return measured(dataset, "test", Answers(math.nan, predictions), names)
 
 
 def _mean(values: list[float | None]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netwright.catalogue import LOSSES
-from netwright.data.batches import Inputs
+from netwright.data.batches import Inputs, by_length, padded
 from netwright.data.dataset import Dataset
+from netwright.data.sequence_targets import SeriesTargets
 from netwright.data.targets import NumberTargets, Targets
 from netwright.parts.augmentations import ONE, Views
+from netwright.parts.sequences import Ragged, Sequences
 from netwright.training.number_type import keep_outputs_exact, number_type
 from netwright.training.objective import on_outputs
 from netwright.training.ranks import Ranks
@@ -86,8 +89,14 @@ class Forward:
         if self.channels_last:  # weights that lie otherwise would be turned round at every call
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def outputs(self, inputs: Tensor, views: Views = ONE) -> Tensor:
+    def outputs(self, inputs: Any, views: Views = ONE) -> Tensor:
         """Float32 network outputs (N, units) for encoded inputs; of several `views` their mean (see `combined`)."""
+        if isinstance(inputs, Sequences):
+            with evaluating(self.model):
+                parts = [
+                    self._run(inputs[first : first + LEAST].to(self.device)) for first in range(0, len(inputs), LEAST)
+                ]
+            return torch.cat(parts) if parts else torch.empty(0, 1)
         layout = torch.channels_last if inputs.dim() == 4 and self.channels_last else torch.contiguous_format
         found = []
         with evaluating(self.model):
@@ -104,6 +113,9 @@ class Forward:
         if places is None:
             own = self.ranks.rows(count)
             places = np.arange(own.start, own.stop)
+        if inputs.ragged is not None:
+            outputs = self.ragged_outputs(inputs.ragged, places)
+            return self.ranks.together(outputs, count) if mine else outputs
         found = []
         with evaluating(self.model):
             chunk = _chunk(views, int(np.prod(dataset.shape)), self.device)
@@ -113,7 +125,20 @@ class Forward:
             return torch.empty(0, 1)
         return self.ranks.together(torch.cat(found), count) if mine else torch.cat(found)
 
-    def _run(self, inputs: Tensor, views: Views = ONE) -> Tensor:
+    def ragged_outputs(self, ragged: Ragged, places: np.ndarray) -> Tensor:
+        """Outputs for the sequences at `places`, one row each: those of nearly equal length run together."""
+        if not len(places):
+            return torch.empty(0, 1)
+        parts, rows = [], []
+        with evaluating(self.model):
+            for group in by_length(ragged.lengths[places]):
+                parts.append(self._run(padded(ragged, places[group], self.device)))
+                rows.append(group)
+        back = torch.from_numpy(np.argsort(np.concatenate(rows)))
+        together = torch.cat(parts)
+        return together[back.to(together.device)]
+
+    def _run(self, inputs: Any, views: Views = ONE) -> Tensor:
         if views.name != ONE.name:
             looks = views(inputs)
             answers = self._run(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]).transpose(0, 1)
@@ -132,13 +157,13 @@ class Forward:
         if len(outputs) == 0:
             return float("nan")
         with torch.inference_mode():
-            units = self.targets if isinstance(self.targets, NumberTargets) else None
+            units = self.targets if isinstance(self.targets, (NumberTargets, SeriesTargets)) else None
             values = on_outputs(self.loss, self.loss_settings, units)(outputs, targets.to(outputs.device))
             return float(values.double().mean())
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
         """Class probabilities (N, K), or numbers in the data's own units (N,), float64."""
-        if isinstance(self.targets, NumberTargets):
+        if isinstance(self.targets, (NumberTargets, SeriesTargets)):
             return self.targets.decode(outputs.cpu()).numpy()
         if not len(outputs):
             return np.zeros((0, self.targets.outputs["count"]))

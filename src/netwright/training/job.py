@@ -11,18 +11,22 @@ from torch import Tensor, nn
 from netwright.catalogue import LOSSES, OPTIMIZERS
 from netwright.data.batches import Batches, Part
 from netwright.data.dataset import Dataset
-from netwright.errors import RunError, UsageError
+from netwright.data.sounds.pairs import pairs_for_verification
+from netwright.data.source import Problem
+from netwright.errors import DataError, RunError, UsageError
 from netwright.language import say
 from netwright.parts.augmentations import Augment, read_augment
 from netwright.parts.losses import check_slope
+from netwright.parts.losses.paths import needed_steps
 from netwright.parts.schedules import scheduled
+from netwright.parts.sequences import Ragged
 from netwright.recipe import MODULE, Recipe
 from netwright.rundir import RunFolder
 from netwright.training.bagging import Bagged, bagged, samples
 from netwright.training.forward import channels_last
 from netwright.training.launch import Launch
 from netwright.training.loop import Probe
-from netwright.training.objective import Loss, Objective, on_outputs, supervised
+from netwright.training.objective import Objective, objective_of, on_outputs
 from netwright.training.penalties import Penalties
 from netwright.training.plan import head, settings
 from netwright.training.progress import Progress
@@ -76,6 +80,8 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         text = say("training.members trains several new networks: name one of the catalogue instead of a module")
         raise UsageError(text)
     until(training, dataset)
+    if dataset.task == "verify":
+        pairs_for_verification(dataset.raw_targets("test"), 0, 2)  # they make pairs of one speaker and of two
     _check_own_loss(recipe, dataset)
     _class_weights(training["class_weights"], dataset)
     scheduled(recipe.table("schedule")["name"], settings(recipe, "schedule"), [])(0, 1)
@@ -86,6 +92,36 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         changed = augment(dataset.encode(first, whole=True), first, seed=recipe.seed, epoch=0)
         if augment.mixing is not None:
             augment.mix(changed, changed, first, seed=recipe.seed, epoch=0)
+
+
+NAMED = 3
+"""So many examples are named."""
+
+
+def check_paths(recipe: Recipe, model: nn.Module, dataset: Dataset) -> list[Problem]:
+    """Transcripts that no path can spell, as they have more letters than the network has steps: they are left out of
+    the loss. Errors: DataError where the recipe forbids that (`loss.zero_infinity=false`), or no transcript is left."""
+    if dataset.task != "transcribe" or not hasattr(model, "steps_left"):
+        return []
+    steps_left: Any = model.steps_left
+    found = []
+    for split in ("train", "validation", "test"):
+        targets = dataset.encoded_targets(split)
+        if not len(targets):
+            continue
+        steps = steps_left(torch.from_numpy(dataset.sequences(split)[0].lengths))
+        assert isinstance(targets, Ragged)
+        short = (needed_steps(targets.padded()) > steps).nonzero().flatten().tolist()
+        if not short:
+            continue
+        ids = dataset.ids(split)
+        what = say("{count} transcripts have more letters than the network has steps: {names}",
+                   count=len(short), names=", ".join(ids[place] for place in short[:NAMED]))  # fmt: skip
+        if not recipe.table("loss").get("zero_infinity") or len(short) == len(targets):
+            way = say("network.stride=1 keeps more steps; loss.zero_infinity=true leaves such examples out of the loss")
+            raise DataError(f"{what}\n{way}")
+        found.append(Problem(dataset.name, what, say("left out of the loss")))
+    return found
 
 
 def _check_own_loss(recipe: Recipe, dataset: Dataset) -> None:
@@ -119,8 +155,7 @@ def new_state(job: Job) -> State:
     if channels_last(model, job.launch.layout):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     resting = frozen(model, job.recipe)
-    loss, chosen = job.recipe.table("loss")["name"], settings(job.recipe, "loss")
-    objective = getattr(model, "objective", None) or _objective(job, on_outputs(loss, chosen, units_of(job.dataset)))
+    objective = _objective(job)
     own = getattr(model, "optimizers", None)
     name = job.recipe.table("optimizer")["name"]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -146,16 +181,17 @@ def new_state(job: Job) -> State:
 
 def units_of(dataset: Dataset) -> Any:
     """What standardised the targets, for losses of the data's own units; None for classes."""
-    return dataset.targets if dataset.task == "regress" else None
+    return dataset.targets if dataset.task in ("regress", "forecast") else None
 
 
-def _objective(job: Job, loss: Loss) -> Objective:
+def _objective(job: Job) -> Objective:
+    loss, chosen = job.recipe.table("loss")["name"], settings(job.recipe, "loss")
     if not isinstance(job.model, Bagged):
-        return supervised(loss)
+        return objective_of(job.model, job.dataset.task, loss, chosen, units_of(job.dataset))
     train, count = job.dataset.splits["train"], len(job.model.members)
     assert job.dataset.source.targets is not None
     counts = samples(job.recipe.seed, count, train, len(job.dataset.source.targets))
-    return bagged(loss, counts.to(job.launch.device))
+    return bagged(on_outputs(loss, chosen, units_of(job.dataset)), counts.to(job.launch.device))
 
 
 def new_batches(job: Job) -> Batches:
@@ -180,6 +216,10 @@ def check_model(recipe: Recipe, model: nn.Module) -> nn.Module:
     if not hasattr(model, "published"):
         with_weights(model, recipe)
     frozen(model, recipe)
+    cells = any(isinstance(module, nn.LSTM) for module in model.modules())
+    if recipe.table("training")["precision"] == "float16" and cells and not torch.cuda.is_available():
+        text = say("training.precision = float16: this CPU's LSTM has no such numbers; bfloat16 or float32 does")
+        raise UsageError(text)
     spec = recipe.table("data")["augment"]
     mixing = read_augment(spec).mixing if spec else None
     if mixing is not None and (hasattr(model, "objective") or hasattr(model, "update")):

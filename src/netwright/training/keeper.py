@@ -2,19 +2,17 @@
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from netwright.catalogue import METRICS
 from netwright.data.batches import Batches
-from netwright.data.dataset import Dataset
 from netwright.errors import RunError
 from netwright.language import say
+from netwright.training.answers import answers, deciding, measured, needs_decoding
 from netwright.training.checkpoints import Checkpoint, copied, digests, model_tensors
 from netwright.training.forward import Forward
 from netwright.training.job import Job, until
@@ -26,9 +24,6 @@ from netwright.training.saver import Failure, Saver, Snapshot
 from netwright.training.spread import align
 from netwright.training.state import State
 from netwright.training.stopping import Best
-
-WATCHED = {"classify": ("accuracy",), "regress": ("rmse", "mae", "r2")}
-"""What every epoch's validation measures beside the loss; the whole list comes at the end."""
 
 
 @dataclass
@@ -57,7 +52,7 @@ class Keeper:
     def __init__(self, job: Job, state: State, batches: Batches) -> None:
         self.job, self.state, self.batches = job, state, batches
         state.total_steps = batches.per_epoch * job.training["epochs"]
-        self.best = Best(job.dataset.task)
+        self.best = Best(deciding(job.dataset))
         self.best_weights: dict[str, Tensor] | None = None
         """The best weights where they are not yet on disk, or where there is no disk."""
         self.saver = Saver(job.folder, job.run_id, job.sources) if job.folder is not None else None
@@ -182,8 +177,7 @@ class Keeper:
     def _broken(self) -> list[str]:
         """The validation examples without a finite answer, by name."""
         dataset = self.job.dataset
-        outputs = self.forward.split_outputs(dataset, "validation")
-        broken = (~outputs.isfinite().all(1)).nonzero().flatten().tolist()
+        broken = answers(self.forward, dataset, "validation", decode=False).broken
         ids = dataset.ids("validation")
         return [ids[place] for place in broken] or ids
 
@@ -193,14 +187,13 @@ class Keeper:
         align(ranks, self.state.model)
         if not dataset.examples["validation"]:
             return {}
-        outputs = self.forward.split_outputs(dataset, "validation")
-        if ranks.number:
-            return dict(ranks.share())  # all decide by rank 0's numbers
-        found: dict[str, Any] = {"loss": self.forward.mean_loss(outputs, dataset.target_tensor("validation"))}
-        wanted = list(WATCHED[dataset.task])
+        wanted = list(dataset.targets.watched)
         if self.until and self.until.metric in METRICS and self.until.metric not in wanted:
             wanted.append(self.until.metric)
-        found |= measured(dataset, "validation", self.forward.predictions(outputs), wanted)
+        answered = answers(self.forward, dataset, "validation", decode=needs_decoding(wanted))
+        if ranks.number:
+            return dict(ranks.share())  # all decide by rank 0's numbers
+        found: dict[str, Any] = {"loss": answered.loss, **measured(dataset, "validation", answered, wanted)}
         return dict(ranks.share(found))
 
     # saving -------------------------------------------------------------------------------------------------
@@ -310,19 +303,6 @@ class Keeper:
             self.best, self.state.epoch, self.state.step, self.seconds, speed, self.train_loss,
             self.lowest_train_loss, self.stopped, self.non_finite, still, weights,
         )  # fmt: skip
-
-
-def measured(dataset: Dataset, split: str, predictions: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:
-    """The named metrics of `predictions` on a split, in the data's own units."""
-    truth = truths(dataset, split)
-    return {name: METRICS[name].build(truth, predictions) for name in names}
-
-
-def truths(dataset: Dataset, split: str) -> np.ndarray:
-    """What should have been said: class numbers (int64), or numbers in the data's own units (float64)."""
-    if dataset.task == "classify":
-        return dataset.target_tensor(split).numpy()
-    return np.array([float(value) for value in dataset.raw_targets(split)])
 
 
 def _shown(step: Step) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from netwright.data.batches import Batch, Batches
 from netwright.errors import NetwrightError
 from netwright.language import say
+from netwright.parts.sequences import Sequences
 from netwright.randomness import mixed
 from netwright.training.objective import Terms
 from netwright.training.spread import broken_examples, shared_terms
@@ -165,7 +166,8 @@ def require_finite(state: State, batch: Batch, where: str, value: Tensor | float
     if number - number == 0:  # false for infinities and NaN
         return
     broken = (~per_example.detach().isfinite()).cpu().numpy()
-    inputs = batch.inputs.flatten(1)
+    given = batch.inputs.values if isinstance(batch.inputs, Sequences) else batch.inputs
+    inputs = given.flatten(1)
     if inputs.is_floating_point():
         broken |= (~inputs.isfinite().all(1)).cpu().numpy()
     examples = broken_examples(state.ranks, batch, batch.examples[broken])

@@ -15,6 +15,7 @@ from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.blocks import Scores
 from netwright.parts.losses.reading import Trusting, wide
+from netwright.parts.sequences import Sequences
 from netwright.randomness import seed_of
 
 
@@ -40,6 +41,8 @@ class Terms:
     weight: Float[Tensor, "batch"] | None = None
     members: Float[Tensor, "members"] | None = None
     """The losses of networks that are trained side by side."""
+    nats: Float[Tensor, "batch"] | None = None
+    """Minus the log-likelihood of each example's true tokens, where the loss is another number than that."""
     heads: Float[Tensor, "batch"] | None = None
     """What auxiliary heads add for each example while training; it is minimised but not recorded as the loss."""
 
@@ -117,9 +120,70 @@ def supervised(loss: Loss) -> Objective:
     return objective
 
 
+def objective_of(model: nn.Module, task: str, name: str, settings: Mapping[str, Any], units: Any = None) -> Objective:
+    """The network's own objective, else the one of its task: a catalogue loss on its outputs, or on those of a step."""
+    own: Objective | None = getattr(model, "objective", None)
+    if own is not None:
+        return own
+    loss = on_outputs(name, settings, units)
+    if task == "tag" and hasattr(model, "chain"):
+        return chained
+    if task in ("tag", "generate", "translate"):
+        return per_token(loss, forced=task == "translate")
+    return supervised(loss)
+
+
+def chained(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
+    """The objective of a tagger that scores whole rows of tags: log Z - s(y) a step, by its module `chain`."""
+    scores, tags = model(batch.inputs), batch.targets
+    assert isinstance(tags, Sequences)
+    chain: Any = getattr(model, "module", model).chain
+    lengths = tags.lengths.to(scores.device, torch.float32)
+    nats = chain(scores, tags.values, tags.lengths)
+    weight = lengths if batch.weights is None else lengths * batch.weights
+    return Terms(nats / lengths, weight=weight, nats=nats)
+
+
+def per_token(loss: Loss, forced: bool = False) -> Objective:
+    """The objective of a network that says something at every step: the mean loss over all real steps of a batch.
+
+    Formula: l_i = sum_t l(o_it, y_it) / T_i, weighted by T_i; padding counts nowhere
+
+    `forced`: the network is shown the targets too, and says each token after the true ones before it.
+    """
+    trusting = Trusting(False)
+
+    def objective(model: nn.Module, batch: Batch, draw: Draw) -> Terms:
+        targets = batch.targets
+        assert isinstance(targets, Sequences)
+        outputs = model(batch.inputs, targets) if forced else model(batch.inputs)
+        with trusting:
+            terms = token_terms(loss, outputs, targets, batch.weights)
+        trusting.wanted = True
+        return terms
+
+    return objective
+
+
+def token_terms(loss: Loss, outputs: Tensor, targets: Sequences, weights: Tensor | None = None) -> Terms:
+    """One mean loss an example over its real steps, weighted by their number. Outputs: (batch, steps, units)."""
+    batch, steps = targets.values.shape
+    lengths = targets.lengths.to(outputs.device, outputs.dtype)
+    weight = lengths if weights is None else lengths * weights
+    if targets.even:
+        values = loss(outputs.reshape(batch * steps, -1), targets.values.reshape(-1)).view(batch, steps).mean(1)
+        return Terms(values, weight=weight)
+    mask = targets.mask
+    found = loss(outputs[mask], targets.values[mask])
+    values = torch.zeros(batch, steps, dtype=found.dtype, device=found.device)
+    values = values.masked_scatter(mask, found).sum(1) / lengths
+    return Terms(values, weight=weight)
+
+
 def judged(loss: Loss, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
     """One loss value an example, mixed where its batch mixes examples, and one weight an example."""
-    values = loss(outputs, batch.targets)
+    targets: Any = batch.targets
+    values = loss(outputs, targets)
     if values.shape != (len(batch),):
         raise UsageError(
             say(

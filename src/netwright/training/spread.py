@@ -90,7 +90,10 @@ def shared_terms(ranks: Ranks, terms: Terms, batch: Batch) -> Terms:
         parts = {name: found[3 + place] / examples for place, name in enumerate(terms.parts)}
     scaled = own * (ranks.count / total).to(own.dtype)
     loss = scaled + ((minimised / total).to(own.dtype) - scaled).detach()
-    return SharedTerms(terms.per_example, parts, total[None], None, terms.heads, loss, value / total)
+    return SharedTerms(
+        terms.per_example, parts, total[None], nats=terms.nats, heads=terms.heads, shared_loss=loss,
+        shared_value=value / total,
+    )  # fmt: skip
 
 
 def broken_examples(ranks: Ranks, batch: Batch, found: np.ndarray) -> np.ndarray:

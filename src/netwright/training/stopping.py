@@ -8,6 +8,7 @@ from typing import Any
 from netwright.catalogue import METRICS
 from netwright.errors import UsageError, hint
 from netwright.language import say
+from netwright.parts.metrics import metrics_of
 
 _CONDITION = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*")
 
@@ -32,7 +33,7 @@ class Condition:
             raise UsageError(
                 say("{where} = {text!r}; a condition looks like accuracy>=0.98 or loss<=0.1", where=where, text=text)
             )
-        known = ["loss", *extra, *(name for name, part in METRICS.items() if part.facts["task"] == task)]
+        known = ["loss", *extra, *metrics_of(task)]
         if found[1] not in known:
             text = say("{where}: there is no metric {name!r} here.", where=where, name=found[1])
             raise UsageError(f"{text} {hint(found[1], known)}")
@@ -51,18 +52,14 @@ class Condition:
 
 @dataclass
 class Best:
-    """The best epoch so far: by the task's first metric, ties by the loss; without validation the last epoch."""
+    """The best epoch so far: by one metric or by the loss, ties by the loss; without validation the last epoch."""
 
-    task: str
+    metric: str
     epoch: int = 0
     value: float = math.nan
     loss: float = math.nan
     stale: int = 0
     """Epochs since the best one."""
-
-    @property
-    def metric(self) -> str:
-        return "accuracy" if self.task == "classify" else "rmse"
 
     def better(self, validation: dict[str, Any]) -> bool:
         """Whether `validation` beats what is kept; without validation every later epoch does."""
@@ -73,7 +70,8 @@ class Best:
             return False
         if math.isnan(self.value):
             return True
-        gain = value - self.value if self.task == "classify" else self.value - value
+        rises = self.metric != "loss" and METRICS[self.metric].facts["better"] == "higher"
+        gain = value - self.value if rises else self.value - value
         return gain > 0 or (gain == 0 and loss < self.loss)
 
     def update(self, epoch: int, validation: dict[str, Any]) -> bool:

@@ -53,7 +53,11 @@ class Numbered(Sequence[str]):
 
 def recognises(tree: Tree) -> bool:
     """A `.npz` file (also one opened as the zip archive it is), a `.npy` file alone, or files x.npy, y.npy ..."""
+    from netwright.data.music.reading import looks_like_music  # which knows files of its own beside such archives
+
     npy, npz = _array_entries(tree)
+    if (npy or npz) and looks_like_music(tree):
+        return False
     alone = len(npy) == len(tree.entries) == 1 or (npy and tree.path.suffix.lower() == ".npz")
     return bool(npz or alone or any(_key(name) in _NAMES for name in npy))
 
@@ -300,6 +304,11 @@ def numbers(x: np.ndarray) -> Tensor:
 def _shared(x: np.ndarray, dtype: type) -> Tensor:
     with np.errstate(over="ignore", invalid="ignore"):  # 1e300 becomes infinite as a float32 pixel
         return torch.from_numpy(np.require(x, dtype, ["C", "W"]))
+
+
+def targets_of(values: Any, where: str) -> np.ndarray:
+    """Targets in memory, one an example, in the form of a `Source`."""
+    return _targets(_array(values, where), where)
 
 
 def _targets(y: np.ndarray, where: str) -> np.ndarray:

@@ -9,12 +9,14 @@ import numpy as np
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tree
+from netwright.data.series.recognise import looks_like_series
 from netwright.data.source import Problem, Source, Table
 from netwright.data.tables.cells import MISSING_WORDS, typed_text
 from netwright.data.tables.columns import MAX_BYTES, FileTable, as_cells
 from netwright.data.tables.files import ENDINGS, ending, read_table
 from netwright.data.tables.files import rows_table as rows_table
 from netwright.data.tables.stored import read_stored
+from netwright.data.texts.forms import form_of
 from netwright.errors import DataError, hint
 from netwright.language import say
 
@@ -33,9 +35,9 @@ def tables_in(tree: Tree) -> list[str]:
 
 
 def is_table(tree: Tree) -> bool:
-    """Whether the place holds table files, and not pictures or recordings with a table beside them."""
+    """Whether the place holds tables that are no texts in two columns and no series, and few pictures beside them."""
     others = sum(os.path.splitext(entry.name)[1].lower() in OTHER_KINDS for entry in tree.entries)
-    return len(tables_in(tree)) > others
+    return len(tables_in(tree)) > others and not form_of(tree) and not looks_like_series(tree)
 
 
 @READERS.add(recognises=is_table, given="a table (CSV, TSV, Parquet, JSON Lines)")

@@ -140,6 +140,7 @@ def _recurrent(cell: nn.RNNBase, entered: Tensor, left: Tensor) -> dict[str, Any
     both, bias = f"{ways}*" * (ways > 1), f" + 2*{hidden}" * cell.bias
     shrunk = f" + {both}{hidden}*{shown}" if cell.proj_size else ""
     counts = " + ".join(f"{both}{gates}*({d}*{hidden} + {shown}*{hidden}{bias}){shrunk}" for d in inputs)
+    counts = getattr(cell, "arithmetic", "") or counts  # layers of our own write theirs out
     total, macs = sum(weight.numel() for weight in named.values()), steps * per_step
     return {
         "kind": cell.mode.lower().split("_")[0],

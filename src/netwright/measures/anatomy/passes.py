@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from netwright.measures.anatomy.counting import facts
 from netwright.measures.anatomy.watch import Watch
@@ -35,7 +36,8 @@ def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
     try:
         model.train(training)
         torch.backends.mha.set_fastpath_enabled(False)
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in modes:

@@ -9,8 +9,8 @@ from netwright.measures.trace.record import RULES, Call, Pulled, Rule, Told, Vie
 from netwright.measures.trace.words import factor, number, products
 from netwright.networks.layers import Parallel, Residual
 from netwright.networks.lenet import DistanceToCodes
-from netwright.networks.notes import RowsAsSteps
 from netwright.networks.perceptrons import ReferenceClass
+from netwright.networks.recurrent import RowsAsSteps
 from netwright.parts.cells import Last, MaxOverSteps, MeanOverSteps
 
 

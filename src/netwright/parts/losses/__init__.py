@@ -11,6 +11,7 @@ A loss with the fact `reads` wants `probabilities` or `log-probabilities` where 
 Labels and values that cannot be are refused where looking costs nothing: on the CPU, outside compiled code.
 """
 
+from netwright.parts.losses import classes as classes  # the first of the family, whichever loss is imported first
 from netwright.parts.losses.checking import check_loss, check_slope
 from netwright.parts.losses.pairing import Pairing, pairing
 

@@ -1,12 +1,5 @@
-"""How good predictions are: one number for a set of examples.
+"""Metrics of classification: true classes (whole numbers, one an example), probabilities (examples x classes)."""
 
-A classification metric takes the true classes (whole numbers, one an example) and the probabilities
-(examples x classes); a regression metric takes the true and the predicted numbers (examples, or examples x outputs).
-A value that does not exist (no examples, a class that is missing, outputs that are not finite) is None, never NaN.
-"""
-
-import math
-from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -15,33 +8,12 @@ from jaxtyping import Bool, Float, Num
 from netwright.catalogue import METRICS, Range
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.parts.metrics.checking import PerExample, usable
 
 Classes: TypeAlias = Num[np.ndarray, "examples"]
 Probabilities: TypeAlias = Num[np.ndarray, "examples classes"]
-Numbers: TypeAlias = Num[np.ndarray, "examples *outputs"]
-PerExample: TypeAlias = Float[np.ndarray, "examples"]
 
 TOP = 5  # the k of `top_5`
-
-
-def names(task: str, classes: int = 0) -> list[str]:
-    """The metrics that apply to a task: `f1` only with two classes, `top_5` only with more than five."""
-    left_out = {"f1"} if classes != 2 else set()
-    left_out |= {"top_5"} if classes <= TOP else set()
-    return [name for name, part in METRICS.items() if part.facts["task"] == task and name not in left_out]
-
-
-def measure(task: str, truth: np.ndarray, outputs: np.ndarray) -> dict[str, float | None]:
-    """Every metric that applies, by name."""
-    classes = outputs.shape[1] if task == "classify" else 0
-    return {name: METRICS[name](truth, outputs) for name in names(task, classes)}
-
-
-def usable(truth: np.ndarray, outputs: np.ndarray) -> bool:
-    """Whether there is anything to measure; refuses shapes that do not fit and classes out of range."""
-    if len(truth) != len(outputs):
-        raise UsageError(say("{a} true values, but {b} predictions", a=len(truth), b=len(outputs)))
-    return len(truth) > 0 and bool(np.isfinite(truth).all() and np.isfinite(outputs).all())
 
 
 def _classes(truth: np.ndarray, probabilities: np.ndarray) -> bool:
@@ -60,27 +32,9 @@ def _classes(truth: np.ndarray, probabilities: np.ndarray) -> bool:
     return True
 
 
-def _numbers(truth: np.ndarray, predicted: np.ndarray) -> bool:
-    if truth.shape != predicted.shape:
-        raise UsageError(say("true values of shape {a}, predictions of {b}", a=truth.shape, b=predicted.shape))
-    return usable(truth, predicted) and truth.size > 0
-
-
-def rows(values: np.ndarray) -> Num[np.ndarray, "examples outputs"]:
-    """Two axes, whatever the shape of one example; (N,) becomes (N, 1)."""
-    return values.reshape(len(values), math.prod(values.shape[1:]))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 def decide(probabilities: Probabilities) -> Num[np.ndarray, "examples"]:
     """The class of the highest probability; the first of equals."""
     return np.asarray(np.argmax(probabilities, axis=1))
-
-
-# ---- classification ------------------------------------------------------------------------------------------
 
 
 @METRICS.add(
@@ -283,117 +237,17 @@ def calibration_bins(
     return counts, np.bincount(place, right, minlength=bins), np.bincount(place, confidence, minlength=bins)
 
 
-# ---- regression ----------------------------------------------------------------------------------------------
-
-
-@METRICS.add(task="regress", better="lower", interval="mean +- t", source="Gauss 1821, Theoria combinationis")
-def mse(truth: Numbers, predicted: Numbers) -> float | None:
-    """The mean squared error, in the target's unit squared.
-
-    Formula: mean((truth - prediction)^2)
-    """
-    from sklearn.metrics import mean_squared_error
-
-    return _error(mean_squared_error, truth, predicted)
-
-
-@METRICS.add(task="regress", better="lower", interval="mean +- t", source="Laplace 1774; Boscovich 1757")
-def mae(truth: Numbers, predicted: Numbers) -> float | None:
-    """The mean absolute error, in the target's unit.
-
-    Formula: mean(|truth - prediction|)
-    """
-    from sklearn.metrics import mean_absolute_error
-
-    return _error(mean_absolute_error, truth, predicted)
-
-
-@METRICS.add(
-    task="regress",
-    better="lower",
-    interval="square root of the interval of mse",
-    source="Gauss 1821, Theoria combinationis",
-)
-def rmse(truth: Numbers, predicted: Numbers) -> float | None:
-    """The root of the mean squared error, in the target's unit; over all outputs together where there are several.
-
-    Formula: sqrt(mean((truth - prediction)^2))
-    """
-    value = mse(truth, predicted)
-    return None if value is None else float(np.sqrt(value))
-
-
-@METRICS.add(
-    task="regress",
-    better="higher",
-    interval="delta method on ln(1 - r2), t quantile",
-    source="Wright 1921, J. Agricultural Research 20",
-)
-def r2(truth: Numbers, predicted: Numbers) -> float | None:
-    """The share of the target's variance that is explained: 1 is perfect, 0 is no better than the mean.
-
-    Formula: 1 - sum((truth - prediction)^2) / sum((truth - mean(truth))^2)
-
-    Several outputs: the mean over those that vary. None where the truth does not vary.
-    """
-    if not _numbers(truth, predicted):
-        return None
-    a, b = (rows(np.asarray(x, dtype=np.float64)) for x in (truth, predicted))
-    varies = a.min(axis=0) < a.max(axis=0)
-    if not varies.any():
-        return None
-    from sklearn.metrics import r2_score
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _finite(r2_score(a[:, varies], b[:, varies]))
-
-
-def _error(score: Callable[..., float], truth: np.ndarray, predicted: np.ndarray) -> float | None:
-    if not _numbers(truth, predicted):
-        return None
-    a, b = (rows(np.asarray(x, dtype=np.float64)) for x in (truth, predicted))
-    with np.errstate(over="ignore"):
-        return _finite(score(a, b))
-
-
-# ---- one value an example, for the metrics that are a mean of such values -------------------------------------
-
-
-def _hit(truth: Classes, probabilities: Probabilities) -> PerExample:
+def hits(truth: Classes, probabilities: Probabilities) -> PerExample:
     return np.asarray(decide(probabilities) == truth, dtype=np.float64)
 
 
-def _top_hit(truth: Classes, probabilities: Probabilities) -> PerExample:
+def top_hits(truth: Classes, probabilities: Probabilities) -> PerExample:
     own = np.take_along_axis(probabilities, truth.astype(int)[:, None], axis=1)
     earlier: Bool[np.ndarray, "examples classes"] = np.arange(probabilities.shape[1]) < truth[:, None]
     rank = (probabilities > own).sum(axis=1) + ((probabilities == own) & earlier).sum(axis=1)
     return np.asarray(rank < TOP, dtype=np.float64)
 
 
-def _surprise(truth: Classes, probabilities: Probabilities) -> PerExample:
+def surprises(truth: Classes, probabilities: Probabilities) -> PerExample:
     own = np.take_along_axis(normalised(probabilities), truth.astype(int)[:, None], axis=1)[:, 0]
     return np.asarray(-np.log(np.maximum(own, np.finfo(np.float64).eps)))
-
-
-def _errors(truth: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, "examples outputs"]:
-    return rows(np.asarray(np.subtract(predicted, truth, dtype=np.float64)))
-
-
-def _squared(truth: Numbers, predicted: Numbers) -> PerExample:
-    with np.errstate(over="ignore"):
-        return np.asarray(np.mean(_errors(truth, predicted) ** 2, axis=1))
-
-
-def _absolute(truth: Numbers, predicted: Numbers) -> PerExample:
-    return np.asarray(np.mean(np.abs(_errors(truth, predicted)), axis=1))
-
-
-PER_EXAMPLE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "accuracy": _hit,
-    "f1_micro": _hit,
-    "top_5": _top_hit,
-    "log_loss": _surprise,
-    "mse": _squared,
-    "mae": _absolute,
-}
-"""The metrics that are the mean of one value an example, and the function that gives those values."""

@@ -10,8 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from netwright.errors import UsageError
 from netwright.parts import metrics
-from netwright.report import baselines as module
-from netwright.report.baselines import baselines, run_baselines
+from netwright.report.baselines import simple as module
+from netwright.report.baselines.simple import baselines, run_baselines
 
 
 def split(x: np.ndarray, y: np.ndarray, seed: int = 0):

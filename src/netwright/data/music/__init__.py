@@ -1,0 +1,1 @@
+"""Music: ABC tunes, piano rolls, and Standard MIDI Files."""

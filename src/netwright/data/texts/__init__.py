@@ -1,0 +1,1 @@
+"""Texts: which form a place holds, tokens, and what a network reads of them."""
