@@ -19,6 +19,10 @@ _HOMES = {
     "graph": "netwright.api",
     "steps": "netwright.api",
     "trace": "netwright.measures.trace",
+    "diagnose": "netwright.clinic.visits",
+    "prove": "netwright.clinic.visits",
+    "examine": "netwright.doctor.consult",
+    "watch": "netwright.doctor.watching",
     "train": "netwright.start",
     "resume": "netwright.start",
     "rerun": "netwright.repeat",
@@ -37,14 +41,17 @@ _RENAMED = {"open": "open_run"}  # a module-level `open` would hide the builtin 
 
 __all__ = [
     "DataError", "NetwrightError", "Recipe", "Run", "RunError", "Terms", "UsageError", "__version__", "anatomy",
-    "compare", "diagram", "evaluate", "explain", "graph", "network", "open", "read", "rerun", "resume", "steps",
-    "trace", "train",
+    "compare", "diagnose", "diagram", "evaluate", "examine", "explain", "graph", "network", "open", "prove", "read",
+    "rerun", "resume", "steps", "trace", "train", "watch",
 ]  # fmt: skip
 
 TYPE_CHECKING = False  # type checkers know the name; importing `typing` for it would take most of the import time
 if TYPE_CHECKING:
     from netwright.api import anatomy, diagram, explain, graph, network, steps
+    from netwright.clinic.visits import diagnose, prove
     from netwright.data.read import read
+    from netwright.doctor.consult import examine
+    from netwright.doctor.watching import watch
     from netwright.errors import DataError, NetwrightError, RunError, UsageError
     from netwright.measures.trace import trace
     from netwright.recipe import Recipe

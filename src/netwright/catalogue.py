@@ -291,7 +291,7 @@ AUGMENTATIONS = Family("augmentations", "netwright.parts.augmentations")
 METRICS = Family("metrics", "netwright.parts.metrics", ("task", "better"))
 NETWORKS = Family("networks", "netwright.networks", shared={"weights": Setting("weights", (str,), "")})
 READERS = Family("readers", "netwright.data.readers", ("recognises", "given"))
-FAULTS = Family("faults", "netwright.doctor.symptoms")
+FAULTS = Family("faults", "netwright.doctor.faults", ("title",))
 RECIPES = Family("recipes", "netwright.recipes")
 
 FAMILIES = {

@@ -63,15 +63,8 @@ def train(
     settings of the recipe's `[training]` table. `require` are conditions such as `accuracy>=0.98` whose form is checked
     before the first step. What is left out is chosen from the data.
     """
-    recipe = recipe or Recipe()
     module = network if isinstance(network, nn.Module) else None
-    chosen = {"network": None if module else network, "loss": loss, "optimizer": optimizer, "schedule": schedule}
-    for name, part in chosen.items():
-        if part is not None:
-            table = {"name": part} if isinstance(part, str) else dict(part)  # type: ignore[arg-type]
-            recipe = recipe.updated({name: table}, say("argument {name}", name=name))
-    recipe = recipe.updated({"training": training}, say("arguments")) if training else recipe
-    recipe = recipe if seed is None else recipe.set("seed", seed, say("arguments"))
+    recipe = asked_recipe(None if module else network, loss, optimizer, schedule, seed, recipe, training)  # type: ignore[arg-type]
     started = time.monotonic()
     recipe.check()
     ranks = here()
@@ -96,6 +89,25 @@ def train(
     with folder.writing():
         _finish(_new_job(folder, Job(dataset, recipe, model, where, Progress(quiet)), sizes), None, started)
     return Run(folder, module, dataset)
+
+
+def asked_recipe(
+    network: str | dict[str, Any] | None,
+    loss: str | dict[str, Any] | None,
+    optimizer: str | dict[str, Any] | None,
+    schedule: str | dict[str, Any] | None,
+    seed: int | None,
+    recipe: Recipe | None,
+    training: dict[str, Any],
+) -> Recipe:
+    """The recipe that a verb's arguments mean: parts by name or table, settings of training, laid over `recipe`."""
+    recipe = recipe or Recipe()
+    for name, part in {"network": network, "loss": loss, "optimizer": optimizer, "schedule": schedule}.items():
+        if part is not None:
+            table = {"name": part} if isinstance(part, str) else dict(part)
+            recipe = recipe.updated({name: table}, say("argument {name}", name=name))
+    recipe = recipe.updated({"training": training}, say("arguments")) if training else recipe
+    return recipe if seed is None else recipe.set("seed", seed, say("arguments"))
 
 
 def _new_job(folder: RunFolder, asked: Job, sizes: Anatomy) -> Job:

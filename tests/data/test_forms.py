@@ -9,7 +9,7 @@ import pytest
 from netwright.catalogue import READERS
 from netwright.data.files.opening import open_tree
 from netwright.data.texts.forms import form_of
-from netwright.data.texts.places import peek, split_of, without_split
+from netwright.data.texts.places import ending, peek, split_of, without_split
 
 WORDS = [
     "the", "a", "film", "good", "bad", "terrible", "great", "plot", "actor", "scene", "music", "story", "long", "short",
@@ -212,3 +212,14 @@ def test_real_sets_have_their_forms(shared_data: Path) -> None:
         "mutag": "", "planetoid": "", "titanic": "", "ett": "", "bad-inputs/text-encodings.tar.gz": "",
     }  # fmt: skip
     assert {name: form_of(open_tree(shared_data / name)) for name in forms} == forms
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a/B.TXT.gz", ".txt"), ("x.tar.gz", ".tar"), ("comp.graphics/38.1", ""), ("a.b/c", ""), ("a.b/.hidden", ""),
+        ("x.", ""), ("train.en", ".en"), ("", ""), ("a b. c", ". c"),
+    ],
+)  # fmt: skip
+def test_the_ending_of_a_name(name: str, found: str) -> None:
+    assert ending(name) == found

@@ -1,6 +1,7 @@
 """Texts handed over in Python: what their targets make of them, what is left out, what is refused, data frames."""
 
 import random
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_what_fits_not_is_refused_with_its_place(given, settings, error, words):
 
 @pytest.mark.parametrize("library", ["pandas", "pyarrow"])
 def test_a_frame_of_labels_and_texts_is_one_of_texts(library):
-    module = pytest.importorskip(library)
+    module = import_module(library)
     build = module.table if library == "pyarrow" else module.DataFrame
     columns = {"review": TEXTS, "opinion": LABELS}
     for settings in ({}, {"target": "opinion"}, {"source": "review", "target": "opinion", "tokens": "character"}):

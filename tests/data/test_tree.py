@@ -1,13 +1,16 @@
 """Folders and single files: what is listed, what is never opened, and what a person is told."""
 
+import gc
 import os
 import socket
+import weakref
 
 import pytest
 
 from netwright.data.files import tree as trees
 from netwright.data.files.opening import open_tree
-from netwright.data.files.tree import SHOWN, Entry, FileTree, FolderTree, Tally, hidden, printable
+from netwright.data.files.tree import SHOWN, Entry, FileTree, FolderTree, Tally, asked_once, hidden, printable
+from netwright.data.source import Problem
 from netwright.errors import DataError
 
 
@@ -251,3 +254,27 @@ def test_descriptors_are_handed_back(tmp_path):
         open_tree(tmp_path / "a/1.txt")  # not closed: goes with the object, without a ResourceWarning
     after = set(os.listdir("/proc/self/fd")) if before else set()
     assert len(after) <= len(before)
+
+
+def test_a_problem_is_told_in_one_line():
+    assert str(Problem("a.txt line 3", "an empty text", "left out")) == "a.txt line 3: an empty text -> left out"
+
+
+def test_a_question_is_asked_once_of_each_tree_and_forgotten_with_it(tmp_path):
+    asked = []
+
+    @asked_once
+    def size(tree):
+        """How many files there are."""
+        asked.append(weakref.ref(tree))
+        return len(tree.entries)
+
+    put(tmp_path / "one/1.txt")
+    (tmp_path / "none").mkdir()
+    with open_tree(tmp_path / "one") as one, open_tree(tmp_path / "none") as none:
+        assert [size(one), size(none), size(one), size(none)] == [1, 0, 1, 0]
+    assert [kept() for kept in asked] == [one, none]
+    assert size.__doc__ == "How many files there are."
+    del one, none
+    gc.collect()
+    assert [kept() for kept in asked] == [None, None]

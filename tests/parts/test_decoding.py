@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from netwright.errors import UsageError
-from netwright.parts.decoding import END, beam, greedy, narrowed, sample
+from netwright.parts.decoding import beam, greedy, narrowed, sample
+from netwright.parts.sequences import END, START
 
-START = 3
 VOCABULARY = 7
 WORDS = [1, 4, 5, 6]
 

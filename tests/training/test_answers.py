@@ -124,3 +124,40 @@ def test_perplexity_is_of_the_likelihood_whatever_the_loss():
         found.append(answers(forward, data, "test", decode=False))
     assert found[0].likelihoods.nats == pytest.approx(found[1].likelihoods.nats, rel=1e-5)
     assert found[0].loss != pytest.approx(found[1].loss, rel=1e-3)
+
+
+class Vectors(torch.nn.Module):
+    """A network that is not divided behind its vectors."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)
+
+    def embed(self, x):
+        return self.net.embed(x)
+
+
+def test_one_pass_tells_the_loss_and_the_vectors_of_recordings(ready, monkeypatch):
+    data, forward = ready("speakers")
+    inputs, _ = data.sequences("test")
+    rows = np.arange(len(inputs))
+    passes = []
+    monkeypatch.setattr(forward.model, "embed", lambda x, embed=forward.model.embed: passes.append(len(x)) or embed(x))
+    found = answers(forward, data, "test")
+    assert sum(passes) == len(inputs)
+    assert found.loss == pytest.approx(
+        forward.mean_loss(forward.ragged_outputs(inputs, rows), data.target_tensor("test"))
+    )
+    with torch.no_grad():
+        vectors = torch.stack([forward.model.embed(inputs.padded([row]))[0] for row in rows])
+    pairs = data.pairs("test")
+    cosines = torch.nn.functional.cosine_similarity(vectors[pairs.first], vectors[pairs.second])
+    np.testing.assert_allclose(found.predictions, cosines.numpy(), atol=1e-5)
+    assert found.truth.tolist() == pairs.same.tolist()
+    whole = Forward(Vectors(forward.model), data.targets, forward.loss, {}, torch.device("cpu"))
+    undivided = answers(whole, data, "test")
+    assert undivided.loss == pytest.approx(found.loss)
+    alike(undivided.predictions, found.predictions)

@@ -10,6 +10,7 @@ from torch import Tensor
 from netwright.data.cache.rows import Mapped
 from netwright.data.encoders import Encoder, NumberEncoder
 from netwright.data.sequence_targets import NextTokens
+from netwright.data.sounds.pairs import Pairs, pairs_for_verification
 from netwright.data.source import InMemory, Problem, Source, Table
 from netwright.data.splits import Splits
 from netwright.data.tables.encoded import encoded_rows
@@ -42,6 +43,7 @@ class Dataset:
     """True for arrays and frames handed over in Python: another process cannot read them again."""
     _encoded: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _sequences: dict[str, tuple[Ragged, Ragged]] = field(default_factory=dict, repr=False)
+    _pairs: dict[str, Pairs] = field(default_factory=dict, repr=False)
     _rows: Mapped | None = field(default=None, repr=False)
 
     @property
@@ -113,6 +115,15 @@ class Dataset:
                 pair = shifted(found, facts["begins"][positions], facts["ends"][positions])
             self._sequences[split] = pair
         return self._sequences[split]
+
+    def pairs(self, split: str) -> Pairs:
+        """The pairs of a split's recordings by which verification is measured, always the same.
+
+        Errors: DataError where they make none.
+        """
+        if split not in self._pairs:
+            self._pairs[split] = pairs_for_verification(self.raw_targets(split), 0)
+        return self._pairs[split]
 
     def encode(self, positions: np.ndarray, whole: bool = False) -> Any:
         """What the network reads of the examples at `positions`, a tensor, or `Sequences` of texts and recordings;
@@ -217,7 +228,7 @@ class Dataset:
             more = ", ..." if len(classes) > 12 else ""
             lines.append(say("  classes: {classes}", classes=", ".join(classes[:12]) + more))
         for problem in self.problems:
-            lines.append(f"  ! {problem.where}: {problem.what} -> {problem.action}")
+            lines.append(f"  ! {problem}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

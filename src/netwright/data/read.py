@@ -25,7 +25,7 @@ from netwright.data.files.opening import open_tree
 from netwright.data.files.tree import Tree
 from netwright.data.held_out import with_test_set
 from netwright.data.readers.image_folder import flat_pictures
-from netwright.data.sequence_targets import NextTokens, SeriesTargets, fitted_texts
+from netwright.data.sequence_targets import NextTokens, SeriesTargets, fitted_texts, own_settings
 from netwright.data.sounds.encoder import SoundEncoder, fit_sounds
 from netwright.data.source import InMemory, Problem, Source, Table
 from netwright.data.splits import split
@@ -75,11 +75,16 @@ def read(data: Any = "digits", targets: Any = None, **settings: Any) -> Dataset:
 
 
 def load(
-    path: str | Path, general: Mapping[str, Any], special: Mapping[str, Any], strict: bool = True
+    path: str | Path,
+    general: Mapping[str, Any],
+    special: Mapping[str, Any],
+    strict: bool = True,
+    tree: Tree | None = None,
 ) -> tuple[Source, str, dict[str, Any]]:
     """The raw examples at `path`, the reader's name, and the reader's settings filled in.
 
-    `special` settings that the reader does not know are refused, or left out where not `strict`.
+    `special` settings that the reader does not know are refused, or left out where not `strict`. `tree` is the place
+    where it is open already.
     """
     if isinstance(path, str) and path in EMBEDDED:
         known = settings_of(EMBEDDED[path])
@@ -88,7 +93,7 @@ def load(
         if source.kind == "table" and general.get("group"):
             raise UsageError(say("data.group: {name} is an embedded set and has no groups", name=path))
         return source, "embedded", own
-    tree = _open(path)
+    tree = tree or _open(path)
     if len(tree.entries) == 1 and Path(path).expanduser().is_dir():  # a folder around one archive means the archive
         inner = open_tree(Path(path).expanduser() / tree.entries[0].name)
         tree = inner if len(inner.entries) > 1 else tree
@@ -328,8 +333,7 @@ def fit_encoder(source: Source, train: np.ndarray, settings: Mapping[str, Any]) 
     if source.kind == "text":
         return fitted_texts(source.examples.take(train), source.task or str(settings.get("task", "")), settings)
     if source.kind == "recording":
-        own = {name: settings[name] for name in settings_of(fit_sounds) if name in settings}
-        return fit_sounds(source.examples.take(train), **own)
+        return fit_sounds(source.examples.take(train), **own_settings(fit_sounds, settings))
     if isinstance(source.examples, InMemory):
         examples: Any = source.examples.take(train)
     elif source.kind == "sequence":  # windows of a series, cut on demand

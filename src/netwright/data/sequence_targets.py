@@ -1,6 +1,6 @@
 """Targets that are no single class or number: tags, texts, the next token, future numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,16 +11,20 @@ from torch import Tensor
 from netwright.catalogue import settings_of
 from netwright.data.source import Texts
 from netwright.data.texts.encoder import TextEncoder, fit_texts
-from netwright.data.texts.tokenizers import END
 from netwright.errors import DataError, hint
 from netwright.language import say
 from netwright.parts.metrics import scheme
-from netwright.parts.sequences import Ragged
+from netwright.parts.sequences import END, Ragged
+
+
+def own_settings(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the `[data]` settings that a function has."""
+    return {name: settings[name] for name in settings_of(function) if name in settings}
 
 
 def fitted_texts(texts: Texts, task: str, settings: Mapping[str, Any]) -> TextEncoder:
     """The encoder of training texts, with those of the `[data]` settings that it has."""
-    return fit_texts(texts, task, **{name: settings[name] for name in settings_of(fit_texts) if name in settings})
+    return fit_texts(texts, task, **own_settings(fit_texts, settings))
 
 
 @dataclass(frozen=True)

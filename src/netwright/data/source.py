@@ -20,6 +20,9 @@ class Problem:
     what: str
     action: str
 
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} -> {self.action}"
+
 
 class Examples(Protocol):
     """Raw examples that can be counted and taken by position, in memory or decoded on demand."""

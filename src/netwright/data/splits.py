@@ -9,6 +9,12 @@ from netwright.randomness import permutation
 Splits = dict[str, np.ndarray]
 """Positions (int64, ascending) of `train`, `validation` and `test`; together every example at most once."""
 
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+}  # fmt: skip
+"""What files and folders call the splits."""
+
 
 def split(
     length: int,

@@ -102,18 +102,17 @@ def targets_from(state: dict[str, Any]) -> Targets:
 
 def decide_task(source: Source, wanted: str) -> str:
     """What is to be learnt: what the recipe says, else what the data state, else what the targets look like."""
-    if source.targets is None and not possible_tasks(source):
-        raise DataError(say("{name} holds no targets to train on", name=source.name))
+    possible = possible_tasks(source)
     stated = source.task if wanted == "auto" else wanted
-    if stated and stated not in possible_tasks(source):
-        possible = ", ".join(possible_tasks(source))
-        text = say("data.task = {task!r}; {name} holds data for: {possible}",
-                   task=stated, name=source.name, possible=possible)  # fmt: skip
-        raise UsageError(text)
-    if stated:
-        return stated
-    if source.targets is None:
+    if source.targets is None and not (stated and possible):
         raise DataError(say("{name} holds no targets to train on", name=source.name))
+    if stated in possible:
+        return stated
+    if stated:
+        text = say("data.task = {task!r}; {name} holds data for: {possible}",
+                   task=stated, name=source.name, possible=", ".join(possible))  # fmt: skip
+        raise UsageError(text)
+    assert source.targets is not None
     if source.classes is not None:
         return "classify"
     values = np.array([number(value) for value in source.targets])
@@ -142,7 +141,7 @@ def possible_tasks(source: Source) -> list[str]:
         return ["tag", *found]
     if targets is not None and targets.ndim == 2:
         return ["forecast"]
-    if first is not None or targets is not None:
+    if targets is not None:
         found += ["classify", "regress"]
     if source.kind == "text" and isinstance(first, str):
         found.append("translate")
@@ -169,22 +168,22 @@ def _few_names(source: Source, numbers: np.ndarray) -> None:
 
 def usable(source: Source, task: str) -> tuple[np.ndarray, list[Problem]]:
     """Positions of the examples whose target can be used for `task`, and what is said of the others."""
-    if task not in ("classify", "regress", "verify") or source.targets is None:
-        return np.arange(len(source.targets) if source.targets is not None else len(source.examples)), []
-    if task != "regress":
-        good = np.array([_named(value) for value in source.targets], bool)
+    targets = source.targets
+    if targets is None or task not in ("classify", "regress", "verify"):
+        return np.arange(len(source.examples if targets is None else targets)), []
+    if task == "regress":
+        good = np.isfinite([number(value) for value in targets])
     else:
-        good = np.isfinite([number(value) for value in source.targets])
-    left_out = np.flatnonzero(~good)
-    if len(left_out) == 0:
+        good = np.array([_named(value) for value in targets], bool)
+    if good.all():
         return np.arange(len(good)), []
+    first = int(good.argmin())
     if not good.any():
-        first = source.targets[left_out[0]]
-        raise DataError(
-            say("no target of {name} is a number ({value!r}, ...); data.task=classify?", name=source.name, value=first)
-        )
-    what = say("{count} targets are missing or no number", count=len(left_out))
-    return np.flatnonzero(good), [Problem(source.ids[int(left_out[0])], what, say("left out"))]
+        text = say("no target of {name} is a number ({value!r}, ...); data.task=classify?",
+                   name=source.name, value=targets[first])  # fmt: skip
+        raise DataError(text)
+    what = say("{count} targets are missing or no number", count=int((~good).sum()))
+    return np.flatnonzero(good), [Problem(source.ids[first], what, say("left out"))]
 
 
 def fit_targets(source: Source, task: str, train: np.ndarray, settings: dict[str, Any] | None = None) -> Targets:

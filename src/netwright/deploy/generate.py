@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from torch import Tensor
 from netwright.data.music.writing import written
 from netwright.data.sequence_targets import NextTokens, TokenTargets
 from netwright.data.source import Texts
-from netwright.data.texts.tokenizers import END, START
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 from netwright.parts.decoding import FORBIDDEN, Decoded, greedy, sample
+from netwright.parts.sequences import END, FIRST, START, UNKNOWN
 from netwright.randomness import seed_of
 from netwright.storage import replace_bytes
 from netwright.training.forward import Forward, evaluating
@@ -24,7 +25,6 @@ from netwright.training.forward import Forward, evaluating
 LENGTH = 500
 """Tokens that are written unless asked for otherwise, or until a text ends by itself."""
 MOST = 1_000_000
-UNKNOWN = 1
 FORM = re.compile(r"(\d{1,3})x(\d{1,3})")
 
 
@@ -155,7 +155,7 @@ class Writer:
     def _beginning(self) -> int:
         """What stands before running text: a line feed where it has one, else its most frequent token."""
         found = self.targets.encoder.tokenizer.encode("\n")
-        return int(found[0]) if len(found) == 1 and found[0] != UNKNOWN else 4
+        return int(found[0]) if len(found) == 1 and found[0] != UNKNOWN else FIRST
 
     def _step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         scores, state = self.forward.model.step(tokens.to(self.forward.device), state)  # type: ignore[operator]
@@ -178,17 +178,16 @@ class Writer:
             raise UsageError(
                 say("the prompt {prompt!r} does not begin a poem of the form {form}", prompt=prompt, form=form)
             )
-        lettered = [place for place, token in enumerate(self._letters()) if not token]
         ids, state = self._begun(known)
-        made, token, chosen = list(prompt), torch.tensor([ids[-1]]), Manner(**vars(self.manner))
+        made, token = list(prompt), torch.tensor([ids[-1]])
         with evaluating(self.forward.model):
             for place in range(len(prompt), len(plan)):
                 scores, state = self._step(token, state)
                 if plan[place]:
                     token, sign = torch.tensor([signs[plan[place]]]), plan[place]
                 else:
-                    scores[:, lettered] = -torch.inf
-                    found = chosen.decode(
+                    scores[:, self._no_letters] = -torch.inf
+                    found = self.manner.decode(
                         lambda tokens, state, scores=scores: (scores, state), None, token, most=1,
                         number=number * 100_000 + place, forbidden=(*FORBIDDEN, UNKNOWN, END),
                     )  # fmt: skip
@@ -197,10 +196,13 @@ class Writer:
                 made.append(sign)
         return "".join(made)
 
-    def _letters(self) -> list[bool]:
-        """Which tokens are letters of some script, and no marks."""
+    @cached_property
+    def _no_letters(self) -> list[int]:
+        """The tokens that are marks, or no letters of any script."""
         tokenizer = self.targets.encoder.tokenizer
-        return [number > 3 and tokenizer.decode([number]).isalpha() for number in range(len(tokenizer))]
+        return [
+            number for number in range(len(tokenizer)) if number < FIRST or not tokenizer.decode([number]).isalpha()
+        ]
 
 
 def poem_plan(verses: int, characters: int) -> list[str]:

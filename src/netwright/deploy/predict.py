@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.files.opening import open_tree, typed
+from netwright.data.files.tree import Tree
 from netwright.data.pictures.headers import looks_like_picture
 from netwright.data.read import encoder_from, load
 from netwright.data.readers.arrays import from_arrays
@@ -127,7 +128,7 @@ class Predictor:
 
     def predict_lines(self, lines: Iterable[str], say_line: Callable[[str], None] | None = None) -> Predictions:
         """Predict JSON Lines: one row (object or list) a line. `say_line` hears which cells were taken as missing."""
-        rows = [_row(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        rows = [json_row(line, number) for number, line in enumerate(lines, 1) if line.strip()]
         if not rows:
             raise DataError(say("stdin held no rows"))
         encoded, names = self._encode_rows(rows, say_line)
@@ -205,7 +206,7 @@ class Predictor:
             table = rows_table(rows, self.encoder.columns)
             report = say_line or (lambda line: None)
             for remark in self.encoder.remarks(table):
-                report(f"{remark.where}: {remark.what} -> {remark.action}")
+                report(str(remark))
             return self.encoder.encode(table), names
         return self._read(self._batch(self._numbers(rows))), names
 
@@ -222,7 +223,7 @@ class Predictor:
         else:
             source, remarks = self._source(path), []
         for remark in remarks:
-            report(f"{remark.where}: {remark.what} -> {remark.action}")
+            report(str(remark))
         return self._read(source.examples.take(np.arange(len(source.examples)))), list(source.ids)
 
     def _encode_pictures(self, paths: list[Path], report: Callable[[str], None]) -> tuple[Tensor, list[str]]:
@@ -231,7 +232,7 @@ class Predictor:
         channels, height, width = self.encoder.shape
         tensor, ids, problems = decode_files(paths, (height, width), channels)
         for problem in problems:
-            report(f"{problem.where}: {problem.what} -> {problem.action}")
+            report(str(problem))
         if not ids:
             raise DataError(
                 say("none of the {count} files is a readable picture: {first}", count=len(paths), first=paths[0])
@@ -240,26 +241,39 @@ class Predictor:
 
     def _source(self, path: Path | str) -> Source:
         """New examples of this run's kind; the target column may be missing."""
-        known = {name: value for name, value in self.settings.items() if name in DATA}
-        special = {name: value for name, value in self.settings.items() if name not in DATA}
+        known, special = self._own_settings()
         if "embedded" in (self.reader, "embedded" if path in EMBEDDED else "") and path != self.settings["path"]:
             special = {}  # they describe another set
         if self.kind == "image" and path not in EMBEDDED and self.encoder.shape[0] in (1, 3):
             special |= {"size": self.encoder.shape[1:], "channels": self.encoder.shape[0]}
         if self.kind != "table" and ending(str(path)):
-            text = say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
-                       path=path, found=say("table"), reader="table", wanted=say(self.kind))  # fmt: skip
-            raise DataError(text)
-        source, reader, _ = load(path, {**known, "group": ""}, special, strict=False)
-        if source.kind != self.kind and not (source.kind == "vector" and self.kind == "table"):
-            raise DataError(
-                say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
-                    path=path, found=say(source.kind), reader=reader, wanted=say(self.kind))
-            )  # fmt: skip
+            raise self._other_kind(path, "table", "table")
+        source = self._load(path, known, special, also=("vector",) if self.kind == "table" else ())
         if source.kind == "vector" and self.kind == "table":
             rows = source.examples.take(np.arange(len(source.examples))).tolist()
             source = replace(source, kind="table", examples=rows_table(rows, self.encoder.columns))
         return source
+
+    def _own_settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings of the run's data: those that all data have, and those of its reader."""
+        known = {name: value for name, value in self.settings.items() if name in DATA}
+        return known, {name: value for name, value in self.settings.items() if name not in DATA}
+
+    def _load(
+        self, path: Path | str, known: dict[str, Any], special: dict[str, Any], also: Sequence[str] = (),
+        tree: Tree | None = None,
+    ) -> Source:  # fmt: skip
+        """The examples at a place, of this run's kind or of those in `also`; groups play no part. `tree`: the place,
+        where it is open already."""
+        source, reader, _ = load(path, {**known, "group": ""}, special, strict=False, tree=tree)
+        if source.kind not in (self.kind, *also):
+            raise self._other_kind(path, source.kind, reader)
+        return source
+
+    def _other_kind(self, path: Path | str, found: str, reader: str) -> DataError:
+        text = say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
+                   path=path, found=say(found), reader=reader, wanted=say(self.kind))  # fmt: skip
+        return DataError(text)
 
     def _labelled(self, data: Any, targets: Any) -> Source:
         """Examples and targets of a path, a data set, a data frame, or arrays in the kind of this run."""
@@ -296,7 +310,7 @@ class Predictor:
         source = self._labelled(data, targets)
         for problem in source.problems if say_line else []:
             assert say_line is not None
-            say_line(f"{problem.where}: {problem.what} -> {problem.action}")
+            say_line(str(problem))
         if source.targets is None:
             raise DataError(say("{name} holds no targets to evaluate against", name=source.name))
         positions = source.given.get("test", np.arange(len(source.targets)))
@@ -344,7 +358,7 @@ def _picture_files(path: Path) -> list[Path]:
     return [path] if path.suffix.lower() in (*PICTURES, *UNREAD_PICTURES) else []
 
 
-def _row(line: str, number: int) -> Any:
+def json_row(line: str, number: int) -> Any:
     """One line of strict JSON: an object or a list."""
 
     def refuse(word: str) -> Any:

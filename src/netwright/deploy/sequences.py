@@ -13,7 +13,8 @@ from torch import Tensor
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.files.opening import open_tree, typed
-from netwright.data.read import from_memory, load, recognise
+from netwright.data.files.tree import Tree
+from netwright.data.read import from_memory, recognise
 from netwright.data.readers.recordings import unlabelled as unlabelled_recordings
 from netwright.data.readers.series import ending_window
 from netwright.data.readers.table import rows_table, unlabelled
@@ -25,11 +26,10 @@ from netwright.data.targets import possible_tasks
 from netwright.data.texts.encoder import TextEncoder
 from netwright.data.texts.pieces import pieces
 from netwright.deploy.generate import continue_texts
-from netwright.deploy.predict import Predictions, Predictor, _row
+from netwright.deploy.predict import Predictions, Predictor, json_row
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 from netwright.parts.sequences import Ragged
-from netwright.recipe import DATA
 from netwright.report.judge import Judgement
 from netwright.report.summary import judge_split
 from netwright.training.answers import answers, embedded, said
@@ -48,7 +48,7 @@ class Judging(Predictor):
         source = self._labelled(data, targets)
         for problem in source.problems if say_line else []:
             assert say_line is not None
-            say_line(f"{problem.where}: {problem.what} -> {problem.action}")
+            say_line(str(problem))
         if self.targets.task not in possible_tasks(source):
             text = say("{name} holds data for {possible}; this run's task is {task}", name=source.name,
                        possible=", ".join(possible_tasks(source)), task=self.targets.task)  # fmt: skip
@@ -73,20 +73,14 @@ class Judging(Predictor):
         target = str(self.settings.get("target", "")) if framed else ""
         return from_memory(data, targets, {"target": target, "group": "", "task": self.targets.task}, column)
 
-    def _recognised(self, path: str | os.PathLike[str]) -> Source:
+    def _recognised(self, path: str | os.PathLike[str], tree: Tree | None = None) -> Source:
         place: Any = path if isinstance(path, str) and path in EMBEDDED else typed(path)
-        known = {name: value for name, value in self.settings.items() if name in DATA}
-        special = {name: value for name, value in self.settings.items() if name not in DATA}
+        known, special = self._own_settings()
         if isinstance(self.targets, SeriesTargets):  # new data are cut as the run's own were
             facts = self.targets.facts
             known |= {"window": facts["window"], "target": facts["target"]}
             special |= {name: facts[name] for name in ("horizon", "season", "time")}
-        source, reader, _ = load(place, {**known, "group": ""}, special, strict=False)
-        if source.kind != self.kind:
-            text = say("{path} holds {found} data ({reader}); this run was trained on {wanted} data",
-                       path=path, found=say(source.kind), reader=reader, wanted=say(self.kind))  # fmt: skip
-            raise DataError(text)
-        return source
+        return self._load(place, known, special, tree=tree)
 
 
 class SeriesPredictor(Judging):
@@ -115,7 +109,7 @@ class SeriesPredictor(Judging):
         assert isinstance(self.targets, SeriesTargets)
         source = ending_window(table, self.targets.facts, name)
         for problem in [*problems, *source.problems]:
-            report(f"{problem.where}: {problem.what} -> {problem.action}")
+            report(str(problem))
         return self.encoder.encode(source.examples.take(np.array([0]))), [f"{name} {source.ids[0]}"]
 
 
@@ -202,22 +196,23 @@ class SequencePredictor(Judging):
 
     def _from_place(self, path: Path, report: Report) -> tuple[Texts | Recordings, list[str]]:
         tree = open_tree(path)
-        source = self._unlabelled(path) if not self._plain(path, tree) else None
-        if source is None:
+        if self._plain(tree):
             name = tree.entries[0].name
             text, problems = decode(tree.read(name, MOST_BYTES), name)
             for problem in problems:
-                report(f"{problem.where}: {problem.what} -> {problem.action}")
+                report(str(problem))
             lines = [line for line in text.split("\n") if line.strip()]
             return Texts(lines), [
                 say("{name} line {number}", name=name, number=place + 1) for place in range(len(lines))
             ]
+        # recordings need no labels in their names
+        source = unlabelled_recordings(tree) if self.kind == "recording" else self._recognised(path, tree)
         for problem in source.problems:
-            report(f"{problem.where}: {problem.what} -> {problem.action}")
+            report(str(problem))
         assert isinstance(source.examples, (Texts, Recordings))
         return source.examples, list(source.ids)
 
-    def _plain(self, path: Path, tree: Any) -> bool:
+    def _plain(self, tree: Tree) -> bool:
         """Whether a place is one file of texts, a line each: no form that states targets."""
         if self.kind != "text" or len(tree.entries) != 1:
             return False
@@ -226,17 +221,13 @@ class SequencePredictor(Judging):
         except DataError:
             return True
 
-    def _unlabelled(self, path: Path) -> Source:
-        """Texts or recordings at a place; recordings need no labels in their names."""
-        return unlabelled_recordings(open_tree(path)) if self.kind == "recording" else self._recognised(path)
-
 
 def _text(line: str, number: int) -> Any:
     """The text of a line of stdin: a JSON string, list of tokens or object with one text, else the line as it is."""
     if not line.lstrip().startswith(('"', "[", "{")):
         return line
     try:
-        found = _row(f"[{line}]", number)[0]
+        found = json_row(f"[{line}]", number)[0]
     except DataError:
         return line
     if isinstance(found, dict):

@@ -1,17 +1,17 @@
-"""The exact and cheap checks that follow every training: what is certain, with its numbers.
+"""The exact and cheap checks that follow every training: what its records say for certain, with the numbers.
 
-A symptom is `symptom(trace, *, settings) -> Finding | None`. Those marked `note=True` show no harm and never count
-as faults.
+A symptom is `symptom(trace) -> Finding | None`; its id is that of the fault in the catalogue (`netwright list faults`).
+Those marked as notes show no harm and never count as faults. What records alone cannot tell, `diagnose` measures.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 
-from netwright.catalogue import FAULTS, LOSSES, Range
+from netwright.catalogue import LOSSES, Range
 from netwright.doctor.findings import Finding, Remedy
 from netwright.language import say
 from netwright.parts.losses import pairing
@@ -44,7 +44,22 @@ class Trace:
     """Why the training ended."""
 
 
-@FAULTS.add("D10", source="doctor catalogue D10")
+Symptom = Callable[[Trace], Finding | None]
+SYMPTOMS: dict[str, tuple[Symptom, bool]] = {}
+"""By fault: its symptom, and whether it is only a note."""
+
+
+def symptom(fault: str, note: bool = False) -> Callable[[Symptom], Symptom]:
+    """Decorator: what a finished training's records say about a fault."""
+
+    def register(check: Symptom) -> Symptom:
+        SYMPTOMS[fault] = check, note
+        return check
+
+    return register
+
+
+@symptom("D10")
 def non_finite_numbers(trace: Trace) -> Finding | None:
     """A loss or gradient stopped being a finite number, at a known step with known examples."""
     found = trace.non_finite
@@ -75,7 +90,7 @@ def non_finite_numbers(trace: Trace) -> Finding | None:
     )
 
 
-@FAULTS.add("E2", source="doctor catalogue E2")
+@symptom("E2")
 def parameters_never_moved(trace: Trace) -> Finding | None:
     """Trainable parameters ended bit for bit as they began."""
     if not trace.still or not trace.steps:
@@ -89,15 +104,14 @@ def parameters_never_moved(trace: Trace) -> Finding | None:
     )  # fmt: skip
 
 
-@FAULTS.add("F2", source="doctor catalogue F2; the constant predictor's loss is exact")
-def not_below_constant(trace: Trace, *, margin: Annotated[float, Range(0, 1)] = 0.0) -> Finding | None:
+@symptom("F2")
+def not_below_constant(trace: Trace) -> Finding | None:
     """The training loss never fell below that of the best constant prediction."""
-    bar = trace.loss_scale * (1 - margin)
     if (
         trace.non_finite is not None  # that says enough
         or not 1e-9 < trace.loss_scale < math.inf  # below a constant that costs nothing there is no room
         or not math.isfinite(trace.lowest_train_loss)
-        or trace.lowest_train_loss < bar
+        or trace.lowest_train_loss < trace.loss_scale
     ):
         return None
     rate = trace.recipe.get("optimizer", {}).get("lr")
@@ -114,7 +128,7 @@ def not_below_constant(trace: Trace, *, margin: Annotated[float, Range(0, 1)] = 
     )  # fmt: skip
 
 
-@FAULTS.add("F1", note=True, source="doctor catalogue F1")
+@symptom("F1", note=True)
 def train_validation_gap(trace: Trace, *, points: Annotated[float, Range(0, 1)] = 0.1) -> Finding | None:
     """The network is much better on what it has seen than on what it has not."""
     name = "accuracy" if trace.task == "classify" else "r2"
@@ -128,7 +142,7 @@ def train_validation_gap(trace: Trace, *, points: Annotated[float, Range(0, 1)] 
     )  # fmt: skip
 
 
-@FAULTS.add("A7", note=True, source="doctor catalogue A7")
+@symptom("A7", note=True)
 def class_imbalance(trace: Trace, *, ratio: Annotated[float, Range(1)] = 10.0) -> Finding | None:
     """The largest class has many times the examples of the smallest."""
     counts = np.array(trace.class_counts)
@@ -146,7 +160,7 @@ def class_imbalance(trace: Trace, *, ratio: Annotated[float, Range(1)] = 10.0) -
     )  # fmt: skip
 
 
-@FAULTS.add("B5", note=True, source="doctor catalogue B5; the gradient at saturation is exact")
+@symptom("B5", note=True)
 def loss_made_for_numbers(trace: Trace) -> Finding | None:
     """A loss for numbers judges classes behind a sigmoid or softmax: surely wrong examples pass almost no gradient."""
     if trace.task != "classify" or LOSSES[trace.loss].facts["target"] != "number":
@@ -164,8 +178,8 @@ def examine(trace: Trace) -> tuple[list[Finding], list[Finding]]:
     """All findings and all notes for a trace."""
     findings: list[Finding] = []
     notes: list[Finding] = []
-    for part in FAULTS.values():
-        found = part.build(trace)
+    for check, note in SYMPTOMS.values():
+        found = check(trace)
         if found is not None:
-            (notes if part.facts.get("note") else findings).append(found)
+            (notes if note else findings).append(found)
     return findings, notes

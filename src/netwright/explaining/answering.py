@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from netwright.data.sequence_targets import NextTokens, SeriesTargets, TagTargets, TokenTargets
 from netwright.data.targets import ClassTargets
-from netwright.data.texts.tokenizers import END, START
 from netwright.deploy.predict import Predictor
 from netwright.errors import UsageError
 from netwright.explaining.reading import Given, label, sign_of
 from netwright.language import say
 from netwright.measures.entering import values_of
 from netwright.networks.blocks import Scores
-from netwright.parts.sequences import Sequences
+from netwright.parts.sequences import END, START, Sequences
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from netwright.data.sequence_targets import NextTokens
 from netwright.data.source import Recordings, Texts
 from netwright.data.texts.encoder import TextEncoder
-from netwright.data.texts.tokenizers import END, START, UNKNOWN
 from netwright.deploy.predict import Predictor
 from netwright.deploy.sequences import SequencePredictor
 from netwright.errors import DataError, UsageError
 from netwright.language import say
-from netwright.parts.sequences import Sequences
+from netwright.parts.sequences import END, PADDING, START, UNKNOWN, Sequences
 
 MOST_STEPS = 2000
 """Steps of an input that are explained: its beginning."""
 MOST_INPUTS = 20
 """Inputs of one place that are explained: the first of them."""
-SIGNS = {0: "\u2039pad\u203a", UNKNOWN: "\u2039?\u203a", END: "\u2039end\u203a", START: "\u2039start\u203a"}
+SIGNS = {PADDING: "\u2039pad\u203a", UNKNOWN: "\u2039?\u203a", END: "\u2039end\u203a", START: "\u2039start\u203a"}
 """How the numbers that stand for no text are shown."""
 SHOWN = {"\n": "\u21b5", "\t": "\u21e5", " ": "\u2423", "\r": "\u240d"}
 """How white space is shown as a label of its own."""

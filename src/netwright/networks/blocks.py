@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netwright.catalogue import Range
+from netwright.networks.settings import Share
 from netwright.networks.shapes import Ends, Shape, maps
 from netwright.parts.activations import activation as fresh_activation
 from netwright.parts.norms import norm as fresh_norm
@@ -20,7 +21,6 @@ from netwright.parts.pooling import padded_pool
 from netwright.parts.windows import same_sides
 
 Width = Annotated[float, Range(0.01, 64)]
-Share = Annotated[float, Range(0, 0.999)]
 Stem = Literal["auto", "full", "small"]
 Maps = Float[Tensor, "batch channels height width"]
 NONE = "none"

@@ -1,21 +1,18 @@
 """A recurrent forecaster: it foretells how the next season will differ from the last one."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.catalogue import CELLS, NETWORKS, Range
+from netwright.catalogue import CELLS, NETWORKS
 from netwright.networks.recurrent import Steps, features_of_step
+from netwright.networks.settings import Hidden, Layers, Share
 from netwright.networks.shapes import Ends, units
 from netwright.parts.cells import outputs_of, width_of
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
-
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
 
 
 @NETWORKS.add(

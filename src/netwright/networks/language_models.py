@@ -1,6 +1,6 @@
 """Language models: at every step the chances of the next token, from all tokens before it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -10,15 +10,12 @@ from netwright.catalogue import CELLS, NETWORKS, Range
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.recurrent import Steps
+from netwright.networks.settings import Cell, Hidden, Layers, Share
 from netwright.networks.shapes import Ends, described, units
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
 
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
 Bptt = Annotated[int, Range(0, 1_000_000)]
-Cell = Literal["lstm", "gru", "rnn"]
 
 
 @NETWORKS.add(

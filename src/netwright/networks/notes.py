@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from netwright.catalogue import NETWORKS, Range
 from netwright.language import say
+from netwright.networks.settings import Share
 from netwright.networks.shapes import Ends, maps, units
 from netwright.parts.activations import activation as fresh
 from netwright.parts.initializers import initialise
 from netwright.parts.norms import norm as fresh_norm
-
-Share = Annotated[float, Range(0, 0.999)]
 
 
 @NETWORKS.add(

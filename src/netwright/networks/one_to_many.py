@@ -9,16 +9,11 @@ from torch import Tensor, nn
 
 from netwright.catalogue import CELLS, NETWORKS, Range
 from netwright.networks.recurrent import Steps
+from netwright.networks.settings import Beam, Cell, Hidden, Layers, Share
 from netwright.networks.shapes import Ends, shape_of, units
 from netwright.networks.writing import Writer
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
-
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
-Beam = Annotated[int, Range(1, 1000)]
-Cell = Literal["lstm", "gru", "rnn"]
 
 
 @NETWORKS.add(

@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from netwright.catalogue import CELLS, NETWORKS, Range
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.networks.settings import Hidden, Layers, Share
 from netwright.networks.shapes import Ends, described, shape_of, units
 from netwright.parts.cells import outputs_of, width_of
 from netwright.parts.cells.starts import begin
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
 
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
 Readout = Literal["auto", "last", "mean", "max", "attention"]
 Steps = Float[Tensor, "batch *shape"] | Sequences
 READS = ("image", "sequence", "text")

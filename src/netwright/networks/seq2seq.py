@@ -1,13 +1,14 @@
 """Encoder and decoder: a sequence in, another one out, of any length (translation, summaries, replies)."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.catalogue import ATTENTION, CELLS, NETWORKS, Range
+from netwright.catalogue import ATTENTION, CELLS, NETWORKS
 from netwright.networks.recurrent import RowsAsSteps, Steps, embedded, features_of_step, on_values
+from netwright.networks.settings import Beam, Cell, Hidden, Layers, Share
 from netwright.networks.shapes import Ends, units
 from netwright.networks.writing import Writer
 from netwright.parts.cells import recur, width_of
@@ -15,11 +16,6 @@ from netwright.parts.cells.passes import turned
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
 
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
-Beam = Annotated[int, Range(1, 1000)]
-Cell = Literal["lstm", "gru", "rnn"]
 LONGER, MORE = 2, 10
 """An answer has at most `LONGER` times the tokens of what was read, and `MORE` of them."""
 

@@ -8,15 +8,12 @@ from torch import Tensor, nn
 
 from netwright.catalogue import CELLS, NETWORKS, Range
 from netwright.networks.recurrent import RowsAsSteps, Steps, features_of_step, on_values
+from netwright.networks.settings import Beam, Hidden, Layers, Share
 from netwright.networks.shapes import Ends, units
 from netwright.parts.cells import outputs_of, width_of
 from netwright.parts.decoding import ctc_beam, ctc_greedy
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
-
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
 
 
 @NETWORKS.add(
@@ -39,7 +36,7 @@ def ctc(
     channels: Hidden = 64,
     stride: Annotated[int, Range(1, 16)] = 2,
     dropout: Share = 0.2,
-    beam: Annotated[int, Range(1, 1000)] = 1,
+    beam: Beam = 1,
     init: str = "torch",
 ) -> nn.Module:
     """A convolution over time, two-way recurrent layers, and the score of every token or of none at each step.
@@ -142,7 +139,11 @@ class Speaker(nn.Module):
         self.out = nn.Linear(size, count)
 
     def forward(self, x: Steps) -> Float[Tensor, "batch units"]:
-        out: Tensor = self.out(self.dropout(self.activations[3](self.embed(x))))
+        return self.scores_of(self.embed(x))
+
+    def scores_of(self, vectors: Float[Tensor, "batch size"]) -> Float[Tensor, "batch units"]:
+        """Scores of the speakers of the training, from the vectors of recordings."""
+        out: Tensor = self.out(self.dropout(self.activations[3](vectors)))
         return out
 
     def embed(self, x: Steps) -> Float[Tensor, "batch size"]:

@@ -1,22 +1,19 @@
 """Taggers: one answer at every token of a text, or at every step of a sequence."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.catalogue import CELLS, NETWORKS, Range
+from netwright.catalogue import CELLS, NETWORKS
 from netwright.networks.recurrent import DEVIATION, RowsAsSteps, Steps, embedded, features_of_step, on_values
+from netwright.networks.settings import Hidden, Layers, Share
 from netwright.networks.shapes import Ends, units
 from netwright.parts.cells import outputs_of, width_of
 from netwright.parts.chains import LinearChain, Rules
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
-
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
 
 
 @NETWORKS.add(

@@ -1,22 +1,20 @@
 """A one-dimensional convolutional network for texts: short runs of words, wherever they stand."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netwright.catalogue import NETWORKS, Range
+from netwright.catalogue import NETWORKS
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.recurrent import Steps, features_of_step
+from netwright.networks.settings import Hidden, Share
 from netwright.networks.shapes import Ends, units
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
-
-Hidden = Annotated[int, Range(1, 100_000)]
-Share = Annotated[float, Range(0, 0.999)]
 
 
 @NETWORKS.add(

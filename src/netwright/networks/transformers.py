@@ -11,14 +11,11 @@ from netwright.catalogue import NETWORKS, Range
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.networks.recurrent import RowsAsSteps, Steps, features_of_step
+from netwright.networks.settings import Hidden, Layers, Share
 from netwright.networks.shapes import Ends, units
 from netwright.parts.cells import MeanOverSteps
 from netwright.parts.initializers import initialise
 from netwright.parts.sequences import Sequences
-
-Hidden = Annotated[int, Range(1, 100_000)]
-Layers = Annotated[int, Range(1, 100)]
-Share = Annotated[float, Range(0, 0.999)]
 
 
 @NETWORKS.add(source="Vaswani et al. 2017, arXiv:1706.03762", inputs=("text", "sequence", "image"), year=2017)

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from netwright.networks.recurrent import Steps
 from netwright.parts.decoding import FORBIDDEN, Decoded, beam, greedy
-from netwright.parts.sequences import Sequences
+from netwright.parts.sequences import START, UNKNOWN, Sequences
 
-START, UNKNOWN = 3, 1
 NEVER = (*FORBIDDEN, UNKNOWN)
 """Tokens that no answer holds."""
 

@@ -21,11 +21,9 @@ from torch import Tensor
 from netwright.errors import UsageError
 from netwright.language import say
 from netwright.parts.losses.reading import wide
-from netwright.parts.sequences import Sequences
+from netwright.parts.sequences import END, PADDING, START, Sequences
 
-END = 2
-FORBIDDEN = (0, 3)
-"""Padding and start."""
+FORBIDDEN = (PADDING, START)
 State = Any
 Step = Callable[[Int[Tensor, "batch"], State], tuple[Float[Tensor, "batch vocabulary"], State]]
 Most = int | Int[Tensor, "batch"]

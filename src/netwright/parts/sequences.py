@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+PADDING, UNKNOWN, END, START, FIRST = 0, 1, 2, 3, 4
+"""The numbers of the marks among tokens; a vocabulary begins at `FIRST`."""
+
 
 @dataclass(frozen=True)
 class Sequences:

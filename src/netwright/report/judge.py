@@ -168,14 +168,17 @@ def _residuals(left: np.ndarray) -> dict[str, Any] | None:
 
 
 def _scores(task: str, truth: np.ndarray, outputs: np.ndarray) -> dict[str, Score]:
-    return {name: _score(name, value, truth, outputs) for name, value in metrics.measure(task, truth, outputs).items()}
+    found = metrics.measure(task, truth, outputs)
+    return {
+        name: score(value, None if value is None else limits(name, truth, outputs)) for name, value in found.items()
+    }
 
 
-def _score(name: str, value: float | None, truth: np.ndarray, outputs: np.ndarray) -> Score:
-    found = None if value is None else limits(name, truth, outputs)
-    if value is None or found is None:
+def score(value: float | None, interval: tuple[float, float] | None) -> Score:
+    """A value with its interval, which holds it at least; without one where it has none."""
+    if value is None or interval is None:
         return {"value": value, "low": None, "high": None}
-    return {"value": value, "low": min(found[0], value), "high": max(found[1], value)}
+    return {"value": value, "low": min(interval[0], value), "high": max(interval[1], value)}
 
 
 def better(name: str, first: float, second: float) -> bool:

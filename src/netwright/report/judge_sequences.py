@@ -10,7 +10,7 @@ import numpy as np
 from netwright.parts.metrics import edits, entity_table, metrics_of
 from netwright.parts.metrics.overlaps import chinese
 from netwright.report.intervals import limits
-from netwright.report.judge import MISTAKES, Judgement, Score
+from netwright.report.judge import MISTAKES, Judgement, Score, score
 from netwright.training.answers import Answers
 
 SHOWN = 400
@@ -30,16 +30,12 @@ class SequenceJudgement(Judgement):
         return super().json() | self.more
 
 
-def judge_answers(task: str, truth: Any, answers: Answers, names: Sequence[str] = ()) -> Judgement:
-    """Judge the answers of a sequence task against `truth`: tags, texts or future numbers, one entry an example.
-
-    `names`: the metrics, all of the task where none are given.
-    """
-    wanted = list(names) or metrics_of(task)
-    count = len(truth)
+def judge_answers(task: str, truth: Any, answers: Answers) -> Judgement:
+    """Judge the answers of a sequence task against `truth`: tags, texts or future numbers, one entry an example."""
     return SequenceJudgement(
-        task=task, metrics={name: _score(task, name, answers, truth) for name in wanted}, classes=[], examples=count,
-        mistakes=_mistakes(task, truth, answers), not_finite=len(answers.broken), more=_more(task, truth, answers),
+        task=task, metrics={name: _score(task, name, answers, truth) for name in metrics_of(task)}, classes=[],
+        examples=len(truth), mistakes=_mistakes(task, truth, answers), not_finite=len(answers.broken),
+        more=_more(task, truth, answers),
     )  # fmt: skip
 
 
@@ -94,10 +90,7 @@ def aligned(true: Sequence[str], said: Sequence[str]) -> list[tuple[str | None, 
 
 def _score(task: str, name: str, answers: Answers, truth: Any) -> Score:
     value = answers.of(name, truth) if len(truth) and not answers.broken else None
-    found = None if value is None else limits(name, *answers.arguments(name, truth), task=task)
-    if value is None or found is None:
-        return {"value": value, "low": None, "high": None}
-    return {"value": value, "low": min(found[0], value), "high": max(found[1], value)}
+    return score(value, None if value is None else limits(name, *answers.arguments(name, truth), task=task))
 
 
 def _mistakes(task: str, truth: Any, answers: Answers) -> list[dict[str, Any]]:

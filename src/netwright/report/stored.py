@@ -8,12 +8,10 @@ import torch
 
 from netwright.data.dataset import Dataset
 from netwright.data.sequence_targets import NextTokens, SeriesTargets
-from netwright.data.sounds.pairs import pairs_for_verification
 from netwright.data.source import Texts
-from netwright.data.texts.tokenizers import UNKNOWN
 from netwright.parts import metrics
-from netwright.parts.sequences import Ragged
-from netwright.training.answers import BY_TOKEN, PAIRS, Answers, truths
+from netwright.parts.sequences import UNKNOWN, Ragged
+from netwright.training.answers import BY_TOKEN, Answers, truths
 
 KEPT = {
     "tag": ("entity_f1", "token_accuracy"),
@@ -68,7 +66,7 @@ def _numbers(dataset: Dataset, found: Answers) -> dict[str, torch.Tensor]:
     if isinstance(dataset.targets, SeriesTargets):
         kept["naive_error"] = torch.tensor([float(dataset.targets.naive_error)], dtype=torch.float64)
     if dataset.task == "verify" and len(truth):
-        pairs = pairs_for_verification(dataset.raw_targets("test"), 0, PAIRS)
+        pairs = dataset.pairs("test")
         kept |= {"first": _tensor(pairs.first), "second": _tensor(pairs.second)}
     return kept
 

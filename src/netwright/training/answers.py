@@ -14,7 +14,7 @@ from netwright.data.sequence_targets import NextTokens, TagTargets, TokenTargets
 from netwright.data.sounds.pairs import pairs_for_verification
 from netwright.errors import DataError
 from netwright.parts.metrics import Likelihoods, arguments
-from netwright.parts.sequences import Ragged, Sequences
+from netwright.parts.sequences import END, Ragged, Sequences
 from netwright.training.forward import Forward, evaluating
 from netwright.training.number_type import number_type
 from netwright.training.objective import Draw, Objective, Terms, objective_of
@@ -60,7 +60,7 @@ def deciding(dataset: Dataset) -> str:
     """What tells the best epoch: the task's first metric, or the loss where too few recordings make pairs."""
     if dataset.task == "verify" and dataset.examples["validation"]:
         try:
-            pairs_for_verification(dataset.raw_targets("validation"), 0, 2)
+            dataset.pairs("validation")
         except DataError:
             return "loss"
     return dataset.targets.watched[0]
@@ -86,35 +86,36 @@ def answers(
     return _by_token(forward, dataset, split, places, decode)
 
 
-PAIRS = 2000
-"""So many pairs of recordings are verified."""
-
-
 def _verified(forward: Forward, dataset: Dataset, split: str, places: np.ndarray | None) -> Answers:
     """Scores of pairs of recordings: the cosine of what the network makes of each."""
-    inputs = dataset.sequences(split)[0]
+    inputs, whole = dataset.sequences(split)[0], places is None
     places = np.arange(len(inputs)) if places is None else places
     targets = dataset.target_tensor(split)
-    loss = forward.mean_loss(forward.ragged_outputs(inputs, places), targets[torch.from_numpy(places)])
+    model = forward.model
+    vectors = forward.ragged_outputs(inputs, places, model.embed)  # type: ignore[arg-type]
+    if hasattr(model, "scores_of"):  # the rest of the network, behind the vectors
+        with evaluating(model), number_type(forward.device, forward.precision):
+            outputs = model.scores_of(vectors).float()  # type: ignore[operator]
+    else:
+        outputs = forward.ragged_outputs(inputs, places)
+    loss = forward.mean_loss(outputs, targets[torch.from_numpy(places)])
     try:
-        pairs = pairs_for_verification(dataset.raw_targets(split)[places], 0, PAIRS)
+        pairs = dataset.pairs(split) if whole else pairs_for_verification(dataset.raw_targets(split)[places], 0)
     except DataError:  # too few recordings: they are judged by the loss alone
         return Answers(loss, np.zeros(0), truth=np.zeros(0, int), outputs=torch.zeros(0, 1))
-    vectors = embedded(forward, inputs.take(places))
+    vectors = unit_length(vectors)
     scores = (vectors[pairs.first] * vectors[pairs.second]).sum(1)
     return Answers(loss, scores.numpy(), truth=pairs.same.astype(int), outputs=scores[:, None])
 
 
 def embedded(forward: Forward, inputs: Ragged) -> torch.Tensor:
     """The vector of each recording, of length 1, float64 (N, size)."""
-    parts, rows = [], []
-    with evaluating(forward.model):
-        for group in by_length(inputs.lengths):
-            with number_type(forward.device, forward.precision):
-                parts.append(forward.model.embed(padded(inputs, group, forward.device)).double().cpu())  # type: ignore[operator]
-            rows.append(group)
-    found = torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(rows)))]
-    return torch.nn.functional.normalize(found, dim=1)
+    return unit_length(forward.ragged_outputs(inputs, np.arange(len(inputs)), forward.model.embed))  # type: ignore[arg-type]
+
+
+def unit_length(vectors: torch.Tensor) -> torch.Tensor:
+    """Each vector divided by its length, float64 on the CPU."""
+    return torch.nn.functional.normalize(vectors.double().cpu(), dim=1)
 
 
 def _by_token(forward: Forward, dataset: Dataset, split: str, places: np.ndarray | None, decode: bool) -> Answers:
@@ -193,8 +194,8 @@ def characters(dataset: Dataset, targets: Ragged, places: np.ndarray) -> np.ndar
     if isinstance(dataset.targets, TagTargets) or encoder is None or encoder.inputs["tokens"] == "character":
         return tokens
     decoder = dataset.targets if isinstance(dataset.targets, TokenTargets) else encoder.tokenizer
-    texts = [decoder.decode([number for number in targets[place].tolist() if number > 2]) for place in places]
-    return np.array([len(text) + int((targets[place] == 2).any()) for text, place in zip(texts, places, strict=True)])
+    texts = [decoder.decode([number for number in targets[place].tolist() if number > END]) for place in places]
+    return np.array([len(text) + int((targets[place] == END).any()) for text, place in zip(texts, places, strict=True)])
 
 
 def truths(dataset: Dataset, split: str) -> Any:

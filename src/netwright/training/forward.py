@@ -1,6 +1,6 @@
 """Outputs of a trained network: in evaluation mode, without gradients, in large batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,27 +125,28 @@ class Forward:
             return torch.empty(0, 1)
         return self.ranks.together(torch.cat(found), count) if mine else torch.cat(found)
 
-    def ragged_outputs(self, ragged: Ragged, places: np.ndarray) -> Tensor:
-        """Outputs for the sequences at `places`, one row each: those of nearly equal length run together."""
+    def ragged_outputs(self, ragged: Ragged, places: np.ndarray, run: Callable[[Any], Tensor] | None = None) -> Tensor:
+        """Outputs for the sequences at `places`, one row each: those of nearly equal length run together. `run` is
+        what is asked in place of the network itself, a method of it."""
         if not len(places):
             return torch.empty(0, 1)
         parts, rows = [], []
         with evaluating(self.model):
             for group in by_length(ragged.lengths[places]):
-                parts.append(self._run(padded(ragged, places[group], self.device)))
+                parts.append(self._run(padded(ragged, places[group], self.device), run=run))
                 rows.append(group)
         back = torch.from_numpy(np.argsort(np.concatenate(rows)))
         together = torch.cat(parts)
         return together[back.to(together.device)]
 
-    def _run(self, inputs: Any, views: Views = ONE) -> Tensor:
+    def _run(self, inputs: Any, views: Views = ONE, run: Callable[[Any], Tensor] | None = None) -> Tensor:
         if views.name != ONE.name:
             looks = views(inputs)
             answers = self._run(looks.flatten(0, 1)).unflatten(0, looks.shape[:2]).transpose(0, 1)
             shares = torch.tensor(views.shares, device=answers.device)
             return combined(answers, self.link, shares[:, None].expand(answers.shape[:2]))
         with number_type(self.device, self.precision):
-            return self.model(inputs).float()
+            return (run or self.model)(inputs).float()
 
     @property
     def link(self) -> str:

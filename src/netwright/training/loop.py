@@ -57,13 +57,10 @@ class NonFinite(NetwrightError):
 
 def steps(state: State, batches: Batches, epochs: int, probes: Sequence[Probe] = ()) -> Iterator[Step]:
     """Train from where `state` stands to the end of the last epoch, one step at a time."""
-    update: Callable[[State, Batch], Terms | Tensor] = getattr(state.model, "update", gradient_step)
     while state.epoch < epochs:
         state.learn()
         for batch in batches.epoch(state.epoch, start=state.seen):
-            seed_step(state)
-            state.set_rates()
-            terms = _taken(update, state, batch)
+            terms = update(state, batch)
             if isinstance(terms, Terms):
                 state.count(terms, batch)
                 for probe in probes:
@@ -80,12 +77,15 @@ def steps(state: State, batches: Batches, epochs: int, probes: Sequence[Probe] =
             yield Step(state.step, batch.epoch, batch.consumed, done, terms if isinstance(terms, Terms) else None)
 
 
-def _taken(update: Callable[[State, Batch], Terms | Tensor], state: State, batch: Batch) -> Terms | NonFinite:
-    """One update. One whose numbers are not finite ends the training, or is skipped: then running statistics stand as
-    before, and the answer says what was wrong."""
+def update(state: State, batch: Batch) -> Terms | NonFinite:
+    """One update of the weights, by the network's own rule or by its gradient. One whose numbers are not finite ends
+    the training, or is skipped: then running statistics stand as before, and the answer says what was wrong."""
+    rule: Callable[[State, Batch], Terms | Tensor] = getattr(state.model, "update", gradient_step)
+    seed_step(state)
+    state.set_rates()
     before = [buffer.clone() for buffer in state.model.buffers()] if state.skips else []
     try:
-        terms = update(state, batch)
+        terms = rule(state, batch)
     except NonFinite as error:
         if not state.skips:
             raise

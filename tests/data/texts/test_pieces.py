@@ -8,9 +8,8 @@ import pytest
 import netwright as nw
 from netwright.data.source import Source, Texts
 from netwright.data.texts.pieces import FEW, HELD_OUT, WINDOW, pieces, shifted
-from netwright.data.texts.tokenizers import END, START
 from netwright.errors import DataError
-from netwright.parts.sequences import Ragged
+from netwright.parts.sequences import END, START, Ragged
 
 SETTINGS = {"window": 0, "test": 0.2, "validation": 0.1, "split_seed": 0, "tokens": "auto"}
 

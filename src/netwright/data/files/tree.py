@@ -11,11 +11,12 @@ import os
 import stat
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from netwright.data.source import Problem
 from netwright.errors import DataError, hint
@@ -33,6 +34,7 @@ SHOWN = 20
 _JUNK = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,22 @@ class Tree(ABC):
                 path=printable(str(self.path)), name=printable(name), limit=f"{limit:,}",
             )
         )  # fmt: skip
+
+
+def asked_once(question: Callable[[Tree], _Answer]) -> Callable[[Tree], _Answer]:
+    """`question` with its answer kept for each tree, as long as that lives: every reader asks what kind of place it is.
+
+    A tree's entries do not change once it is open. The answer is shared: nobody may change it.
+    """
+    known: weakref.WeakKeyDictionary[Tree, _Answer] = weakref.WeakKeyDictionary()
+
+    @wraps(question)
+    def answer(tree: Tree) -> _Answer:
+        if tree not in known:
+            known[tree] = question(tree)
+        return known[tree]
+
+    return answer
 
 
 class RegularFile:

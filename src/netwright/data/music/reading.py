@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.files.tree import Tally, Tree, asked_once, printable
 from netwright.data.music.abc import parse
 from netwright.data.music.chords import kind_of, piece
 from netwright.data.tables.files import strict_json
@@ -40,6 +40,7 @@ def looks_like_music(tree: Tree) -> bool:
     return bool(music_files(tree)[0])
 
 
+@asked_once
 def music_files(tree: Tree) -> tuple[list[str], str]:
     """The files of music at a place, and what they are: `abc` or `chords`; none where others outnumber them."""
     names = [name for name in data_files(tree) if ending(name) not in (".npz", ".npy", ".mid", ".midi")]

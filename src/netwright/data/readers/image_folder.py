@@ -8,19 +8,16 @@ from typing import Annotated, Literal
 import numpy as np
 
 from netwright.catalogue import READERS, Range
-from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.files.tree import Tally, Tree, asked_once, printable
 from netwright.data.pictures.decode import FILE_LIMIT, SUFFIXES, decode, suffix
 from netwright.data.pictures.gathering import Gathering
 from netwright.data.pictures.survey import Survey
 from netwright.data.source import Examples, Source
+from netwright.data.splits import SPLIT_WORDS
 from netwright.errors import DataError, UsageError
 from netwright.language import say
 
 SIZE_WHERE_SIZES_DIFFER = (96, 96)
-_SPLITS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
 # Folders that name the role of a picture (segmentation, detection, captions), not what is on it.
 _ROLES = {
     "image", "images", "img", "imgs", "jpegimages", "picture", "pictures", "photo", "photos", "label", "labels", "mask",
@@ -45,8 +42,10 @@ def _is_picture(name: str) -> bool:
     return suffix(name) in SUFFIXES
 
 
-def _layout(tree: Tree) -> _Layout | None:
-    """The class folders of a tree, or None where it has none (two at least without splits, one in a split)."""
+@asked_once
+def _levels(tree: Tree) -> tuple[list[str], set[str]] | None:
+    """The folders around everything and the split folders in them; None where no class folders lie there (two at
+    least without splits, one in a split)."""
     pictures = [entry.name.split("/") for entry in tree.entries if _is_picture(entry.name)]
     depth = 0
     # A folder that alone holds everything says nothing, be it a wrapper or a lone `train`.
@@ -54,20 +53,30 @@ def _layout(tree: Tree) -> _Layout | None:
         depth += 1
     prefix = pictures[0][:depth] if pictures else []
     inner = [p[depth:] for p in pictures]
-    splits = {p[0] for p in inner if len(p) > 2 and p[0].lower() in _SPLITS}
-    if {_SPLITS[name.lower()] for name in splits} <= {"validation"}:
+    splits = {p[0] for p in inner if len(p) > 2 and p[0].lower() in SPLIT_WORDS}
+    if {SPLIT_WORDS[name.lower()] for name in splits} <= {"validation"}:
         splits = set()
     level = 1 if splits else 0
     classes = {p[level].lower() for p in inner if len(p) > level + 1 and (not splits or p[0] in splits)}
-    roles = classes <= _ROLES or bool(classes & set(_SPLITS) and classes & _ROLES)
-    if not classes or roles or (not splits and (len(classes) < 2 or len(classes & set(_SPLITS)) > 1)):
+    roles = classes <= _ROLES or bool(classes & set(SPLIT_WORDS) and classes & _ROLES)
+    if not classes or roles or (not splits and (len(classes) < 2 or len(classes & set(SPLIT_WORDS)) > 1)):
         return None
+    return prefix, splits
+
+
+def _layout(tree: Tree) -> _Layout | None:
+    """The class folders of a tree, or None where it has none."""
+    levels = _levels(tree)
+    if levels is None:
+        return None
+    prefix, splits = levels
+    depth, level = len(prefix), 1 if splits else 0
     found = _Layout()
     for entry in tree.entries:
         parts = entry.name.split("/")
         own = parts[depth:] if parts[:depth] == prefix else []
         if len(own) > level + 1 and (not splits or own[0] in splits):
-            found.files[entry.name] = (_SPLITS[own[0].lower()] if splits else "", own[level])
+            found.files[entry.name] = (SPLIT_WORDS[own[0].lower()] if splits else "", own[level])
         elif _is_picture(entry.name):
             found.strays.append(entry.name)
     filled = {"/".join(name.split("/")[: depth + level + 1]) for name in found.files}
@@ -81,7 +90,7 @@ def _layout(tree: Tree) -> _Layout | None:
 
 def recognises(tree: Tree) -> bool:
     """Whether the tree holds class folders with pictures, below split folders or not."""
-    return _layout(tree) is not None
+    return _levels(tree) is not None
 
 
 def flat_pictures(tree: Tree) -> int:

@@ -11,11 +11,12 @@ import torch
 
 from netwright.catalogue import READERS, Range
 from netwright.data.files.tree import Tree
-from netwright.data.readers.table import OTHER_KINDS, SPLIT_WORDS, TARGET_NAMES, tables_in, unlabelled
+from netwright.data.readers.table import TARGET_NAMES, mostly_tables, tables_in, unlabelled
 from netwright.data.series.even import Dated, Even, dated, evened, features
 from netwright.data.series.recognise import looks_like_series, number_columns
 from netwright.data.series.windows import Windows, futures, measured_season, naive_error, walk_forward, whole_windows
 from netwright.data.source import Problem, Source, Table
+from netwright.data.splits import SPLIT_WORDS
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 
@@ -29,9 +30,7 @@ Steps = Annotated[int, Range(0, 1_000_000)]
 
 def is_series(tree: Tree) -> bool:
     """Whether the place holds a table over time, and not pictures or recordings with one beside them."""
-    tables = tables_in(tree)
-    others = sum(PurePosixPath(entry.name).suffix.lower() in OTHER_KINDS for entry in tree.entries)
-    return len(tables) > others and looks_like_series(tree)
+    return mostly_tables(tree) and looks_like_series(tree)
 
 
 @READERS.add(recognises=is_series, given="a time series (a table with a time column)")

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from netwright.catalogue import READERS
-from netwright.data.files.tree import Tree
+from netwright.data.files.tree import Tree, asked_once
 from netwright.data.series.recognise import looks_like_series
 from netwright.data.source import Problem, Source, Table
+from netwright.data.splits import SPLIT_WORDS
 from netwright.data.tables.cells import MISSING_WORDS, typed_text
 from netwright.data.tables.columns import MAX_BYTES, FileTable, as_cells
 from netwright.data.tables.files import ENDINGS, ending, read_table
@@ -21,10 +22,6 @@ from netwright.errors import DataError, hint
 from netwright.language import say
 
 TARGET_NAMES = ("target", "label", "class", "y")
-SPLIT_WORDS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
-}  # fmt: skip
 OTHER_KINDS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".wav", ".flac", ".npz", ".npy"})
 
 
@@ -34,10 +31,15 @@ def tables_in(tree: Tree) -> list[str]:
     return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)]
 
 
+@asked_once
+def mostly_tables(tree: Tree) -> bool:
+    """Whether the place holds table files, and fewer pictures, recordings and arrays beside them."""
+    return len(tables_in(tree)) > sum(os.path.splitext(entry.name)[1].lower() in OTHER_KINDS for entry in tree.entries)
+
+
 def is_table(tree: Tree) -> bool:
     """Whether the place holds tables that are no texts in two columns and no series, and few pictures beside them."""
-    others = sum(os.path.splitext(entry.name)[1].lower() in OTHER_KINDS for entry in tree.entries)
-    return len(tables_in(tree)) > others and not form_of(tree) and not looks_like_series(tree)
+    return mostly_tables(tree) and not form_of(tree) and not looks_like_series(tree)
 
 
 @READERS.add(recognises=is_table, given="a table (CSV, TSV, Parquet, JSON Lines)")

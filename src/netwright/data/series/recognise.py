@@ -3,11 +3,10 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from netwright.data.files.tree import Tree, hidden
+from netwright.data.files.tree import Tree, asked_once, hidden
 from netwright.data.series.steps import Grid, distinct, find_grid
 from netwright.data.series.times import Moments, moments
 from netwright.data.tables.cells import Column, decimal_mark, numbers
@@ -35,21 +34,14 @@ CLASS_NAMES = ("target", "label", "class")
 FEW = 20
 """Whole numbers of at most so many kinds are classes."""
 
-_known: "WeakKeyDictionary[Tree, bool]" = WeakKeyDictionary()
 
-
+@asked_once
 def looks_like_series(tree: Tree) -> bool:
     """Whether the tables below `tree` have a column of moments in nearly even steps and a column of numbers.
 
     A table that merely holds a date (one row a customer, the same date in many rows, uneven dates) is none, nor is
     one whose column `target`, `label` or `class` holds words or a few whole numbers.
     """
-    if tree not in _known:
-        _known[tree] = _look(tree)
-    return _known[tree]
-
-
-def _look(tree: Tree) -> bool:
     names = [entry.name for entry in tree.entries if ending(entry.name)]
     names = [name for name in names if not any(hidden(part) for part in name.split("/"))]
     if not 1 <= len(names) <= MOST_TABLES:

@@ -10,6 +10,7 @@ import numpy as np
 from netwright.data.files.tree import Tally, Tree, printable
 from netwright.data.sounds.rates import resampled
 from netwright.data.sounds.wav import Broken, examine, unpacked
+from netwright.data.splits import SPLIT_WORDS
 from netwright.errors import DataError
 from netwright.language import say
 
@@ -31,10 +32,6 @@ OTHER_ENDINGS = (
     ".caf",
     ".sph",
 )
-_SPLITS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 def is_recording(name: str) -> bool:
@@ -61,13 +58,13 @@ def places(names: Sequence[str]) -> dict[str, Place]:
         depth += 1
     inner = {name: p[depth:] for name, p in parts.items()}
     splits = {p[0] for p in inner.values() if len(p) > 1}
-    told = splits and all(len(p) > 1 and p[0].lower() in _SPLITS for p in inner.values())
+    told = splits and all(len(p) > 1 and p[0].lower() in SPLIT_WORDS for p in inner.values())
     level = 1 if told else 0
     folders = {p[level] for p in inner.values() if len(p) > level + 1}
     classed = len(folders) > 1 and all(len(p) > level + 1 for p in inner.values())
     return {
         name: Place(
-            _SPLITS[p[0].lower()] if told else "", p[level] if classed else "",
+            SPLIT_WORDS[p[0].lower()] if told else "", p[level] if classed else "",
             "/".join(p[level:]),
         )
         for name, p in inner.items()

@@ -11,6 +11,8 @@ from netwright.randomness import permutation
 
 RECORDINGS = 2000
 """Recordings among which pairs are drawn; of more, so many are drawn first."""
+PAIRS = 2000
+"""So many pairs of recordings are verified."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Pairs:
         return len(self.same)
 
 
-def pairs_for_verification(speakers: Shaped[np.ndarray, "recordings"], seed: int, count: int) -> Pairs:
+def pairs_for_verification(speakers: Shaped[np.ndarray, "recordings"], seed: int, count: int = PAIRS) -> Pairs:
     """Half of `count` pairs of one speaker, half of two, drawn by `seed` without repetition.
 
     Where there are fewer of one sort, as many are taken of the other. Same seed, same pairs on every machine.

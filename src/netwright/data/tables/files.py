@@ -23,8 +23,8 @@ ENDINGS = (*TEXT_ENDINGS, *JSON_ENDINGS, ".parquet")
 
 def ending(name: str) -> str:
     """The lower-case ending that says the format, `.gz` apart; empty when it is no table's."""
-    found = os.path.splitext(name.lower().removesuffix(".gz"))[1]
-    return found if found in ENDINGS else ""
+    low = name.lower().removesuffix(".gz")
+    return os.path.splitext(low)[1] if low.endswith(ENDINGS) else ""
 
 
 def read_table(name: str, raw: bytes, header: bool | Literal["auto"] = "auto", encoding: str = "auto") -> FileTable:

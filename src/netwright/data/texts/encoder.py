@@ -11,9 +11,6 @@ import torch
 from netwright.catalogue import Range, check_settings, settings_of
 from netwright.data.source import Problem, Texts
 from netwright.data.texts.tokenizers import (
-    END,
-    START,
-    UNKNOWN,
     UNKNOWN_SIGN,
     Text,
     Tokenizer,
@@ -25,7 +22,7 @@ from netwright.data.texts.tokenizers import (
 )
 from netwright.errors import DataError, UsageError
 from netwright.language import say
-from netwright.parts.sequences import Ragged, Sequences
+from netwright.parts.sequences import END, START, UNKNOWN, Ragged, Sequences
 
 Tokens = Literal["auto", "character", "word", "bpe"]
 

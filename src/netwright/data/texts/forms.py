@@ -3,10 +3,10 @@
 One function decides for all text readers, so that no two of them know the same place.
 """
 
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable
 
 from netwright.catalogue import READERS
-from netwright.data.files.tree import Tree, hidden
+from netwright.data.files.tree import Tree, asked_once, hidden
 from netwright.data.texts.labels import layout, looks_labelled, rows_of
 from netwright.data.texts.places import OTHER, PROSE, SHEETS, Peeks, ending, is_note
 from netwright.data.texts.tags import looks_tagged
@@ -17,21 +17,14 @@ _ELSE = ("image_folder", "idx", "cifar", "arrays", "recordings")
 _TYPED = frozenset({".parquet", ".jsonl", ".ndjson"})
 MOST_PEEKED = 64
 
-_known: "WeakKeyDictionary[Tree, str]" = WeakKeyDictionary()
 
-
+@asked_once
 def form_of(tree: Tree) -> str:
     """The text form of a place: one of `FORMS`, or an empty string for none.
 
     At most 64 KiB of at most 64 files are looked at (of each form); a tree is asked once. Never an error: what cannot
     be read, is binary or empty has no form.
     """
-    if tree not in _known:
-        _known[tree] = _decide(tree)
-    return _known[tree]
-
-
-def _decide(tree: Tree) -> str:
     names = data_files(tree)
     if names and _looks(tree, "music"):
         return "music"
@@ -80,14 +73,15 @@ def _looks(tree: Tree, form: str) -> bool:
     return looks_like_pairs(tree)
 
 
-def data_files(tree: Tree) -> list[str]:
+@asked_once
+def data_files(tree: Tree) -> tuple[str, ...]:
     """The names of the files that may hold data, in order: no hidden and empty ones, no README beside others."""
     names = [entry.name for entry in tree.entries if entry.size and not any(map(hidden, entry.name.split("/")))]
     kept = [name for name in names if not is_note(name)]
-    return sorted(kept or (names if len(names) == 1 else []))
+    return tuple(sorted(kept or (names if len(names) == 1 else [])))
 
 
-def text_files(names: list[str]) -> list[str]:
+def text_files(names: Iterable[str]) -> list[str]:
     """Those that may be text: all but the endings of other formats."""
     return [name for name in names if ending(name) not in OTHER]
 

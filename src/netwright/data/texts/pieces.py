@@ -7,10 +7,9 @@ import torch
 
 from netwright.data.source import Problem, Source, Texts
 from netwright.data.splits import split
-from netwright.data.texts.tokenizers import END, START
 from netwright.errors import DataError
 from netwright.language import say
-from netwright.parts.sequences import Ragged
+from netwright.parts.sequences import END, START, Ragged
 
 FEW = 20
 """Fewer documents than these are divided from front to back, each into all three splits; more of them stay whole."""

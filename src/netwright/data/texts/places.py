@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from netwright.data.files.tree import Tally, Tree, printable
 from netwright.data.source import Problem
+from netwright.data.splits import SPLIT_WORDS
 from netwright.data.tables.columns import MAX_BYTES, MAX_RATIO
 from netwright.data.tables.text import BYTE_ORDER_MARKS, decode
 from netwright.errors import DataError
@@ -39,10 +39,9 @@ HEAD = 2**16
 MOST_READ = 2**29
 """Bytes that are read for that of all files together; the first may be larger."""
 SPLITS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "testb": "test", "eval": "test",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation", "testa": "validation",
-    "development": "validation",
+    **SPLIT_WORDS, "testb": "test", "eval": "test", "testa": "validation", "development": "validation",
 }  # fmt: skip
+"""The words of texts also, as CoNLL-2003 and others have them."""
 _WORDS = re.compile(r"[-_. ]+")
 _JOINED = re.compile(r".*\d(train|dev|valid|test)|(train|dev|valid|test)\d{1,4}")
 _NUMBERED = re.compile(r"\d{1,6}[ \t]").match
@@ -51,8 +50,9 @@ _LINES = re.compile(r"\r\n|\r|\n")
 
 def ending(name: str) -> str:
     """The lower-case ending of a file's name, `.gz` apart; empty for none (a number is none: `comp.graphics/38.1`)."""
-    found = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    return "" if found[1:].isdigit() else found
+    last = name.lower().removesuffix(".gz").rpartition("/")[2]
+    dot = last.rfind(".")
+    return last[dot:] if 0 < dot < len(last) - 1 and not last[dot + 1 :].isdigit() else ""
 
 
 def stem(name: str) -> str:

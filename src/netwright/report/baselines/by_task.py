@@ -7,7 +7,6 @@ import numpy as np
 from netwright.data.dataset import Dataset
 from netwright.data.music.chords import steps_of as steps_in
 from netwright.data.sequence_targets import SeriesTargets
-from netwright.data.sounds.pairs import pairs_for_verification
 from netwright.parts.metrics import Likelihoods, measure
 from netwright.parts.sequences import Ragged
 from netwright.report.baselines.forecasting import forecast_baselines
@@ -23,7 +22,7 @@ from netwright.report.baselines.texts import (
     retrieval,
 )
 from netwright.report.baselines.word_for_word import word_for_word
-from netwright.training.answers import PAIRS, characters, steps_of, truths
+from netwright.training.answers import characters, steps_of, truths
 
 Scores = dict[str, dict[str, float | None]]
 
@@ -114,7 +113,7 @@ def _transcripts(dataset: Dataset) -> Scores:
 
 def _pairs(dataset: Dataset) -> Scores:
     train, test = (dataset.sequences(split)[0] for split in ("train", "test"))
-    pairs = pairs_for_verification(dataset.raw_targets("test"), 0, PAIRS)
+    pairs = dataset.pairs("test")
     return {"spectrum_similarity": measure("verify", pairs.same.astype(int), spectrum_similarity(train, test, pairs))}
 
 

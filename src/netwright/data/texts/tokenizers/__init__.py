@@ -6,10 +6,6 @@ from netwright.data.texts.tokenizers.characters import CharacterTokenizer as Cha
 from netwright.data.texts.tokenizers.characters import learn_characters as learn_characters
 from netwright.data.texts.tokenizers.signs import is_unspaced as is_unspaced
 from netwright.data.texts.tokenizers.stored import tokenizer_from as tokenizer_from
-from netwright.data.texts.tokenizers.vocabulary import END as END
-from netwright.data.texts.tokenizers.vocabulary import PADDING as PADDING
-from netwright.data.texts.tokenizers.vocabulary import START as START
-from netwright.data.texts.tokenizers.vocabulary import UNKNOWN as UNKNOWN
 from netwright.data.texts.tokenizers.vocabulary import UNKNOWN_SIGN as UNKNOWN_SIGN
 from netwright.data.texts.tokenizers.vocabulary import Text as Text
 from netwright.data.texts.tokenizers.vocabulary import Tokenizer as Tokenizer

@@ -15,17 +15,10 @@ from jaxtyping import Int64
 
 from netwright.data.texts.tokenizers.characters import count_characters
 from netwright.data.texts.tokenizers.signs import CHARACTERS, marks
-from netwright.data.texts.tokenizers.vocabulary import (
-    FIRST,
-    UNKNOWN,
-    Text,
-    ranked,
-    stored_switch,
-    stored_words,
-    texts_of,
-)
+from netwright.data.texts.tokenizers.vocabulary import Text, ranked, stored_switch, stored_words, texts_of
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.parts.sequences import FIRST, UNKNOWN
 
 LONGEST = 40
 """Characters of a stretch inside which pieces are merged; a longer one is cut, so that no text takes long."""

@@ -9,15 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Int64, UInt32
 
-from netwright.data.texts.tokenizers.vocabulary import (
-    FIRST,
-    UNKNOWN,
-    Text,
-    ranked,
-    stored_switch,
-    stored_words,
-    texts_of,
-)
+from netwright.data.texts.tokenizers.vocabulary import Text, ranked, stored_switch, stored_words, texts_of
+from netwright.parts.sequences import FIRST, UNKNOWN
 
 SURROGATES = slice(0xD800, 0xE000)
 """Halves of UTF-16 pairs, which alone are no characters and so never get a number."""

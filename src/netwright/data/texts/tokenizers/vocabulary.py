@@ -9,9 +9,8 @@ from jaxtyping import Int64
 
 from netwright.errors import DataError
 from netwright.language import say
+from netwright.parts.sequences import FIRST, UNKNOWN
 
-PADDING, UNKNOWN, END, START, FIRST = 0, 1, 2, 3, 4
-"""The numbers of the marks; the vocabulary begins at `FIRST`."""
 UNKNOWN_SIGN = "\ufffd"
 """What an unknown token is written as."""
 

@@ -15,17 +15,10 @@ from jaxtyping import Int64
 
 from netwright.data.texts.tokenizers.joining import joined
 from netwright.data.texts.tokenizers.signs import CHARACTERS, marks
-from netwright.data.texts.tokenizers.vocabulary import (
-    FIRST,
-    UNKNOWN,
-    Text,
-    ranked,
-    stored_switch,
-    stored_words,
-    texts_of,
-)
+from netwright.data.texts.tokenizers.vocabulary import Text, ranked, stored_switch, stored_words, texts_of
 from netwright.errors import MissingError
 from netwright.language import say
+from netwright.parts.sequences import FIRST, UNKNOWN
 
 ELISIONS = "[cdjlmnst]|qu|jusqu|lorsqu|puisqu|quoiqu|dell|nell|dall|sull|all|un|quest"
 """French and Italian words that lose their last vowel before another: l'homme is l' and homme."""

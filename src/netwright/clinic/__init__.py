@@ -1,0 +1,1 @@
+"""Diagnoses runs, recipes and data, and proves remedies by paired trainings."""

@@ -1,0 +1,143 @@
+"""What a network is asked, and how well it answers, on one scale: 0 is the best constant answer, 1 is perfect."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netwright.parts.sequences import Sequences
+
+FEW = 20
+"""Whole numbers of at most so many values, as targets of a loss for classes."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """`classes` (one of K), `labels` (several of K), `numbers`, or `other`: then only the loss can tell."""
+
+    kind: str
+    count: int
+    """Classes, labels or numbers an example."""
+    form: str
+    """How targets stand: `index`, `one-hot`, `binary` (0 and 1, or -1 and 1, one column), `numbers`."""
+    low: float = 0.0
+    high: float = 1.0
+    """The two values of binary targets."""
+
+    def truth(self, targets: Any) -> Tensor:
+        """Class numbers (N,), labels 0 and 1 (N, K), or numbers (N, M)."""
+        found = flat_targets(targets)
+        if self.kind == "classes":
+            if self.form == "index":
+                return found.reshape(-1).long()
+            if self.form == "one-hot":
+                return found.reshape(-1, found.shape[-1]).argmax(-1)
+            return (found.reshape(-1) > (self.low + self.high) / 2).long()
+        return found.reshape(len(found), -1).float()
+
+    def answers(self, outputs: Any, sigmoid: bool = False) -> Tensor:
+        """What the outputs say, in the form of `truth`. `sigmoid`: one output a class is a probability, no score."""
+        found = first_tensor(outputs).detach()
+        if self.kind == "classes":
+            if self.form == "binary" or found.dim() == 1 or found.shape[-1] == 1:
+                middle = (self.low + self.high) / 2 if self.form == "binary" and self.low < 0 else 0.5 if sigmoid else 0.0
+                return (found.reshape(-1) > middle).long()
+            if self.form == "index" and found.dim() > 2:
+                found = found.movedim(1, -1)  # torch's layout of a loss over positions
+            return found.reshape(-1, found.shape[-1]).argmax(-1)
+        found = found.reshape(len(found), -1).float()
+        return (found > (0.5 if sigmoid else 0.0)).float() if self.kind == "labels" else found
+
+    def skill(self, outputs: Any, targets: Any, sigmoid: bool = False) -> float:
+        """0 for the best constant answer, 1 for perfect ones; accuracy or R2 on that scale. NaN where it has none.
+
+        Formula: classes (accuracy - largest share) / (1 - largest share); numbers 1 - sum (y - o)^2 / sum (y - mean)^2,
+        not below -1; labels as classes, mean over columns
+        """
+        truth, answers = self.truth(targets), self.answers(outputs, sigmoid).to(flat_targets(targets).device)
+        return skill_of(self.kind, truth, answers)
+
+    @property
+    def is_judged(self) -> bool:
+        return self.kind in ("classes", "labels", "numbers")
+
+
+def skill_of(kind: str, truth: Tensor, answers: Tensor) -> float:
+    """The skill of answers in the form of `Task.truth`."""
+    if kind == "other" or not len(truth):
+        return float("nan")
+    if kind == "classes":
+        if len(answers) != len(truth):
+            return 0.0  # one answer for several examples, or several for one: nothing can be told by them
+        share = truth.bincount().max().item() / len(truth)
+        right = (answers == truth).double().mean().item()
+        return 1.0 if share == 1 and right == 1 else (right - share) / max(1e-12, 1 - share)
+    if answers.shape != truth.shape:
+        wide = answers.numel() == truth.numel()
+        if not wide:
+            return 0.0
+        answers = answers.reshape(truth.shape)
+    if kind == "labels":
+        ones = truth.double().mean(0)
+        share = torch.maximum(ones, 1 - ones)
+        right = (answers == truth).double().mean(0)
+        kept = share < 1
+        return ((right - share) / (1 - share).clamp(min=1e-12))[kept].mean().item() if kept.any() else 1.0
+    if not torch.isfinite(answers).all():
+        return -1.0
+    truth, answers = truth.double(), answers.double()
+    spread = (truth - truth.mean(0)).square().sum().item()
+    wrong = (truth - answers).square().sum().item()
+    return 1.0 if spread == 0 and wrong == 0 else max(-1.0, 1 - wrong / max(spread, 1e-300))
+
+
+def first_tensor(found: Any) -> Tensor:
+    """The tensor itself, or the first of a row or table of outputs (`logits` where it is named so)."""
+    if isinstance(found, Sequences):
+        return found.values
+    if isinstance(found, Tensor):
+        return found
+    if isinstance(found, dict):
+        return first_tensor(found["logits"] if "logits" in found else next(iter(found.values())))
+    if hasattr(found, "logits"):
+        return first_tensor(found.logits)
+    return first_tensor(found[0])
+
+
+def flat_targets(targets: Any) -> Tensor:
+    """Targets as one tensor."""
+    return first_tensor(targets)
+
+
+def task_of(judge: str, outputs: Any, targets: Any, inputs: Any = None) -> Task:
+    """What is asked, from the loss's name (`""`: not known), outputs, targets, and inputs (an autoencoder's targets)."""
+    y = flat_targets(targets)
+    whole = not y.is_floating_point() and not y.is_complex()
+    values = y.unique() if y.numel() <= 1_000_000 else y.reshape(-1)[:100_000].unique()
+    column = y.dim() == 1 or (y.dim() == 2 and y.shape[1] == 1)
+    o = first_tensor(outputs)
+    if judge == "ctc_loss" or y.numel() == 0:
+        return Task("other", 0, "numbers")
+    if column and len(values) == 2 and _two(values) and (judge not in ("cross_entropy", "nll_loss") or not whole):
+        return Task("classes", 2, "binary", values[0].item(), values[1].item())
+    if judge in ("cross_entropy", "nll_loss", "multi_margin_loss") or (whole and (column or o.dim() == y.dim() + 1)):
+        if whole or (column and _whole(values) and len(values) <= FEW and o.dim() == 2 and o.shape[1] > 1):
+            return Task("classes", max(int(values.max()) + 1 if len(values) else 0, o.shape[1] if o.dim() > 1 else 1), "index")
+        if y.dim() >= 2 and y.shape[-1] > 1 and bool((y.sum(-1) - 1).abs().max() < 1e-4):
+            return Task("classes", y.shape[-1], "one-hot")
+    if y.dim() == 2 and y.shape[1] > 1 and len(values) <= 2 and _two(values):
+        if bool((y.double().sum(1) == 1).all()):
+            return Task("classes", y.shape[1], "one-hot")
+        return Task("labels", y.shape[1], "numbers")
+    if whole and y.dim() > 1 and len(values) > 2:
+        return Task("other", 0, "numbers")
+    return Task("numbers", 1 if column else y[0].numel(), "numbers")
+
+
+def _two(values: Tensor) -> bool:
+    return values.tolist() in ([0, 1], [-1, 1], [False, True], [0], [1])
+
+
+def _whole(values: Tensor) -> bool:
+    return bool((values.double() == values.double().round()).all())
