@@ -46,13 +46,13 @@ def one_step(case: Case, batch: Any) -> None:
 def trained_recipe(tables: dict[str, Any]) -> Trained:
     """Train a recipe; its skill by accuracy or R2 of the test against the constant answer of the same run."""
     import netwright as nw
-    from netwright.errors import NetwrightError
+    from netwright.errors import RunError
 
     with tempfile.TemporaryDirectory(prefix="program-") as place:
         try:
             recipe = nw.Recipe().updated(tables, "program")
             report = nw.train(tables["data"]["path"], recipe=recipe, out=f"{place}/run", quiet=True).to_json()
-        except NetwrightError:
+        except RunError:
             return Trained(math.nan, False)
     test, constant = report["test"], report["baseline"]["constant"]
     if "accuracy" in test:

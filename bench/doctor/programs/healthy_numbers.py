@@ -102,11 +102,11 @@ def gaussian(found: Split, seed: int, epochs: int) -> Case:
 Style = Callable[[Split, int, int], Case]
 PLAN: dict[str, tuple[float, int, tuple[Style, ...]]] = {
     "diabetes": (0.30, 10, (plain, huber, flat, descending)),
-    "friedman": (0.75, 30, (plain, flat, absolute, descending, gaussian)),
+    "friedman": (0.70, 40, (plain, huber, absolute, descending, gaussian)),
     "roll": (0.90, 40, (plain, flat, absolute, gaussian)),
     "counts": (0.40, 12, (poisson, plain, huber)),
     "arm": (0.95, 25, (plain, huber, absolute, descending)),
-    "waveline": (0.90, 40, (plain, flat, absolute, gaussian)),
+    "waveline": (0.90, 60, (plain, descending, absolute, gaussian)),
 }
 
 

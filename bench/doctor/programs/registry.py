@@ -11,7 +11,8 @@ from bench.doctor.programs.case import Case
 
 FAMILIES = {
     "tables": (
-        "moons", "circles", "blobs", "xor", "spirals", "iris", "wine", "cancer", "rings", "hastie", "checkers", "clouds",
+        "moons", "circles", "blobs", "xor", "spirals", "iris", "wine", "cancer", "rings", "hastie", "checkers",
+        "clouds",
     ),
     "numbers": ("diabetes", "friedman", "roll", "counts", "arm", "waveline"),
     "pictures": ("digits", "bars", "shapes", "faces"),
@@ -122,9 +123,7 @@ def seeded(
         ids = frozenset(fault.split())
         for strength, amount in (strengths or {"clear": True}).items():
             name = f"{'-'.join(fault.split())}-{build.__name__}-{strength}"
-            _add(
-                Program(name, build, base, ids, frozenset(also.split()), strength, amount, cured, contract=contract)
-            )
+            _add(Program(name, build, base, ids, frozenset(also.split()), strength, amount, cured, contract=contract))
         return build
 
     return add

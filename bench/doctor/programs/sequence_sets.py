@@ -37,7 +37,9 @@ def majority(seed: int, n: int = 1500, steps: int = 11) -> Split:
     random = np.random.default_rng(seed)
     bias = random.dirichlet(np.ones(3) * 1.5, n)
     said = _unique(torch.as_tensor(np.stack([random.choice(3, steps, p=p) for p in bias]))).numpy()
-    return split(torch.as_tensor(said), (np.eye(3)[said].sum(1) + np.array([0.2, 0.1, 0])).argmax(1), seed, scaled=False)
+    return split(
+        torch.as_tensor(said), (np.eye(3)[said].sum(1) + np.array([0.2, 0.1, 0])).argmax(1), seed, scaled=False
+    )
 
 
 def brackets(seed: int, n: int = 1500, steps: int = 20) -> Split:

@@ -34,7 +34,9 @@ class Split:
 
     def seen(self, change: Callable[[Tensor], Tensor]) -> "Split":
         """The same with other targets where the doctor sees them: training and validation, not the test."""
-        return Split((self.train[0], change(self.train[1])), (self.validation[0], change(self.validation[1])), self.test)
+        return Split(
+            (self.train[0], change(self.train[1])), (self.validation[0], change(self.validation[1])), self.test
+        )
 
 
 def split(inputs: Any, targets: Any, seed: int, scaled: bool = True) -> Split:
