@@ -13,7 +13,7 @@ SETTLED := pyproject.toml constraints.txt
 .PHONY: help demo test lint format bench bench-peers kills references clean
 
 help:
-	@echo "make demo     train a network on handwritten digits and write its report (about a minute after set-up)"
+	@echo "make demo     train a network on handwritten digits, write its report, ask the doctor (about a minute after set-up)"
 	@echo "make test     all checks: lint, types, import layers, the fast tests"
 	@echo "make bench    speed beside other frameworks: make bench DATA=folder-of-data-sets; make bench-peers installs them"
 	@echo "make kills    kill and resume small trainings at random moments: make kills COUNT=5000 (about 4 a second)"
@@ -26,6 +26,7 @@ demo: $(VENV)/.netwright
 	@number=1; while [ -e runs/demo-$$number ]; do number=$$((number + 1)); done; run=runs/demo-$$number; \
 	$(BIN)/netwright look digits && echo && \
 	$(BIN)/netwright train digits --out $$run && echo && \
+	$(BIN)/netwright diagnose $$run --page $$run-diagnosis.html && echo && \
 	echo "report: $$run/report.html (open it in a browser)" && \
 	echo "next:   $(BIN)/netwright evaluate $$run    $(BIN)/netwright train iris    $(BIN)/netwright --help"
 

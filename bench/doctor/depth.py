@@ -3,9 +3,9 @@
     python -m bench.doctor.depth [--seeds 5] [--steps 300]
 
 Two networks fail by construction: `vanishing` has 50 sigmoid layers with small normal weights, `exploding` 50 ReLU
-layers with weights 1.5 times as large as He's. Each remedy is one switch. The ratio is that of
-the gradient by the first layer's outputs to that by the last hidden layer's, before the first step; the skill (0 the best constant answer, 1 perfect) is that on
-held-out digits after training. Writes `DEPTH.md` beside this file.
+layers with weights 1.5 times as large as He's. Each remedy is one switch. The ratio is that of the gradient by the
+first layer's outputs to that by the last hidden layer's, before the first step; the skill (0 the best constant answer,
+1 perfect) is that on held-out digits after training. Writes `DEPTH.md` beside this file.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Deep(nn.Module):
         self.act: nn.Module = own if "activation" in remedies else {"sigmoid": nn.Sigmoid(), "relu": nn.ReLU()}[name]
         self.residual = "residual connections" in remedies
         sizes = [inputs, *[WIDTH] * (DEPTH - 1), classes]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         normed = "batch norm" in remedies
         self.norms = nn.ModuleList(nn.BatchNorm1d(WIDTH) if normed else nn.Identity() for _ in range(DEPTH - 1))
         for layer in self.layers:
@@ -77,7 +77,9 @@ def ratio_of(model: Deep, x: Tensor, y: Tensor) -> float:
     return (first.norm() / last.norm()).item()
 
 
-def trained(kind: str, remedies: frozenset[str], seed: int, steps: int, data: list[Tensor]) -> tuple[float, float, bool]:
+def trained(
+    kind: str, remedies: frozenset[str], seed: int, steps: int, data: list[Tensor]
+) -> tuple[float, float, bool]:
     """Ratio before the first step, skill after the last, and whether the loss stayed finite."""
     x, y, held_x, held_y = data
     torch.manual_seed(seed)
@@ -128,11 +130,12 @@ def page(found: list[Result], seeds: int, steps: int, seconds: float) -> str:
     """The table as Markdown."""
     lines = [
         "# Six remedies for vanishing and exploding gradients", "",
-        f"A network of {DEPTH} layers of {WIDTH} units on digits (1,400 examples, 397 held out), SGD with momentum 0.9, rate {RATE}, "
-        f"batch {BATCH}, {steps} steps; {seeds} seeds. Made by `python -m bench.doctor.depth` with torch {torch.__version__} "
-        f"on the CPU in {seconds:.0f} s.", "",
-        "The ratio is that of the gradient norm by the first layer's outputs to that by the last hidden layer's, before the first step; the skill is that "
-        "on held-out examples (0 the best constant answer, 1 perfect). Medians, lowest and highest of the seeds.", "",
+        f"A network of {DEPTH} layers of {WIDTH} units on digits (1,400 examples, 397 held out), SGD with momentum "
+        f"0.9, rate {RATE}, batch {BATCH}, {steps} steps; {seeds} seeds. Made by `python -m bench.doctor.depth` with "
+        f"torch {torch.__version__} on the CPU in {seconds:.0f} s.", "",
+        "The ratio is that of the gradient norm by the first layer's outputs to that by the last hidden layer's, "
+        "before the first step; the skill is that on held-out examples (0 the best constant answer, 1 perfect). "
+        "Medians, lowest and highest of the seeds.", "",
         "| network | remedy | first-to-last gradient ratio | skill | not finite |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for one in found:
@@ -144,9 +147,10 @@ def page(found: list[Result], seeds: int, steps: int, seconds: float) -> str:
 
 
 REMARKS = [
-    "`activation` puts ReLU in place of sigmoid, and a leaky ReLU in place of ReLU. `initialization` is He's (Glorot's",
-    "scale where the activation stays a sigmoid); clipping is at a norm of 1; regularisation is a weight decay of 1e-3.",
-    "Clipping and regularisation change nothing before the first step, so their ratio is that of the network without them.",
+    "`activation` puts ReLU in place of sigmoid, and a leaky ReLU in place of ReLU. `initialization` is He's",
+    "(Glorot's scale where the activation stays a sigmoid); clipping is at a norm of 1; regularisation is a weight",
+    "decay of 1e-3. Clipping and regularisation change nothing before the first step, so their ratio is that of the",
+    "network without them.",
 ]
 
 

@@ -36,7 +36,9 @@ class Reader(nn.Module):
 
 def mlp() -> nn.Module:
     """784-256-256-10 with dropout."""
-    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
+    return nn.Sequential(
+        nn.Linear(784, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)
+    )
 
 
 def cnn() -> nn.Module:
@@ -102,7 +104,9 @@ def main() -> None:
         low, high = row["quartiles"]  # type: ignore[misc]
         print(f"{row['network']:42} {row['step_ms']:6.2f} ms {row['median']:+7.2%} {low:+8.2%} {high:+8.2%} "
               f"{row['lowest']:+8.2%} {row['highest']:+8.2%}")  # fmt: skip
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "clock": given.clock, "rows": rows}))
+    print(
+        json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "clock": given.clock, "rows": rows})
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ _HOMES = {
     "diagnose": "netwright.clinic.visits",
     "prove": "netwright.clinic.visits",
     "examine": "netwright.doctor.consult",
-    "watch": "netwright.doctor.watching",
+    "watch": "netwright.doctor.watch",
     "train": "netwright.start",
     "resume": "netwright.start",
     "rerun": "netwright.repeat",
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from netwright.clinic.visits import diagnose, prove
     from netwright.data.read import read
     from netwright.doctor.consult import examine
-    from netwright.doctor.watching import watch
+    from netwright.doctor.watch import watch
     from netwright.errors import DataError, NetwrightError, RunError, UsageError
     from netwright.measures.trace import trace
     from netwright.recipe import Recipe

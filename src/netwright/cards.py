@@ -1,10 +1,11 @@
 """The catalogue as `list` and `show` print it: parts by name or by a figure, the family tree, cards."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from netwright.catalogue import FAMILIES, NETWORKS, Family, Part, family
+from netwright.catalogue import FAMILIES, FAULTS, NETWORKS, Family, Part, family
 from netwright.errors import UsageError, hint
 from netwright.language import columns, padded, say, translated
 from netwright.recipe import schema
@@ -96,7 +97,7 @@ class Listing:
 def listing(name: str | None, by: str = "") -> Listing:
     """Every part of a family, or of all; networks in the order of a figure, those without it last."""
     found: list[Family] = [family(name)] if name else list(FAMILIES.values())
-    parts = [part for one in found for part in one.values()]
+    parts = [part for one in found for part in (in_order(one) if one is FAULTS else one.values())]
     rows = [{"family": part.family, "name": part.name, "summary": translated(part.summary)} for part in parts]
     if not by:
         return Listing(rows)
@@ -107,6 +108,11 @@ def listing(name: str | None, by: str = "") -> Listing:
     figured = [{**row, **figures(part)} for row, part in zip(rows, parts, strict=True)]
     figured.sort(key=lambda row: (row[by] is None, _data(row["error_on"]) if by == "error" else "", row[by] or 0))
     return Listing(figured)
+
+
+def in_order(faults: Family) -> list[Part]:
+    """Faults by section and number: A1, A2, ... F4."""
+    return sorted(faults.values(), key=lambda part: (part.name[0], int(part.name[1:])))
 
 
 def figures(part: Part) -> dict[str, Any]:
@@ -176,7 +182,9 @@ def card_text(card: dict[str, Any]) -> str:
     """A card for reading; a schema as indented JSON."""
     if "family" not in card:
         return json.dumps(card, indent=1, ensure_ascii=False)
-    lines = [f"{card['family']} {card['name']}", f"  {card['summary']}"]
+    lines = [f"{card['family']} {card['name']}  {card.get('title', '')}".rstrip(), f"  {card['summary']}"]
+    lines += [line for paragraph in card.get("text", ()) for line in ("", *wrapped(paragraph))]
+    lines += [""] if "text" in card else []
     if card["formula"]:
         lines.append(f"  {say('formula')}: {card['formula']}")
     for name, setting in card["settings"].items():
@@ -192,7 +200,30 @@ def card_text(card: dict[str, Any]) -> str:
         if name != "traps" and _plain(value)
     ]
     lines += [f"  {say('trap')}: {trap}" for trap in traps]
+    if "demo" in card:
+        lines += [
+            "",
+            "  " + say("a program that shows it (netwright show fault {name} --demo runs it):", name=card["name"]),
+            "",
+        ]
+        lines += [f"    {line}" for line in card["demo"].splitlines()]
     return "\n".join(lines)
+
+
+WIDTH = 100
+"""Columns of a card's paragraphs."""
+
+
+def wrapped(paragraph: str) -> list[str]:
+    """A paragraph in lines of at most `WIDTH` columns; Chinese breaks anywhere."""
+    lines, line = [], ""
+    for word in re.findall(r"\s*[\u3000-\u9fff\uff00-\uffef]|\s*[^\s\u3000-\u9fff\uff00-\uffef]+", paragraph):
+        if line and columns(line + word) > WIDTH:
+            lines.append(line)
+            line = word.lstrip()
+        else:
+            line += word
+    return [f"  {line.strip()}" for line in [*lines, line] if line.strip()]
 
 
 def _plain(value: Any) -> bool:

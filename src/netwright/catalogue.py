@@ -184,10 +184,16 @@ class Part:
                 return " ".join(paragraph.removeprefix("Formula:").split())
         return ""
 
+    @property
+    def text(self) -> list[str]:
+        """The docstring's paragraphs after its first line, of a part whose docstring teaches: a fault."""
+        paragraphs = (inspect.getdoc(self.build) or "").split("\n\n")[1:]
+        return [" ".join(paragraph.split()) for paragraph in paragraphs if not paragraph.startswith("Formula:")]
+
     def card(self) -> dict[str, Any]:
         """What `netwright show` prints."""
         kept = {key: value for key, value in self.facts.items() if not callable(value)}  # a reader's test is no data
-        facts = {key: value for key, value in kept.items() if key != "source"}
+        facts = {key: value for key, value in kept.items() if key not in ("source", *TAUGHT)}
         if "measured" in self.facts:
             facts |= self.facts["measured"](self)  # a function of the part, asked only when its card is made
         facts |= {key: _translated(facts[key]) for key in PROSE if key in facts}
@@ -200,7 +206,19 @@ class Part:
             "settings": settings,
             "source": self.facts.get("source", ""),
             "facts": facts,
+            **self._taught(),
         }
+
+    def _taught(self) -> dict[str, Any]:
+        """What the card of a fault has beside: its title, half a page, and a program that shows it."""
+        if "demo" not in self.facts:
+            return {}
+        text = [translated(paragraph) for paragraph in self.text]
+        return {"title": translated(self.facts["title"]), "text": text, "demo": self.facts["demo"].strip()}
+
+
+TAUGHT = ("title", "demo")
+"""Facts of a fault that its card shows in full."""
 
 
 PROSE = ("stage", "error_on", "recipe", "traps", "reads", "given", "bfloat16")

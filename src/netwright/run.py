@@ -37,6 +37,8 @@ class Run:
     def __init__(self, folder: RunFolder, network: nn.Module | None = None, dataset: Dataset | None = None) -> None:
         self.folder, self._network, self._dataset = folder, network, dataset
         self.path = folder.path
+        self.proof: dict[str, Any] | None = None
+        """The paired test behind it, where `prove` gave it back."""
 
     @property
     def report(self) -> dict[str, Any]:

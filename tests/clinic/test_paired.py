@@ -91,7 +91,8 @@ def test_mcnemar_and_holm():
     assert mcnemar([True] * 4, [True] * 4) == 1.0
     assert mcnemar([False] * 7 + [True], [True] * 7 + [False]) == pytest.approx(2 * (1 + 8) / 256)
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # Holm 1979: 3 x 0.01, 2 x 0.03, then no less
-    assert holm([0.5, 0.6]) == [1.0, 1.0] and holm([]) == []
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
     with pytest.raises(UsageError, match="pairs"):
         mcnemar([True], [])
     with pytest.raises(UsageError, match="between 0 and 1"):
@@ -106,9 +107,12 @@ def test_verdicts():
     low, high = np.full(8, 0.10), np.linspace(0.93, 0.97, 8)
     up = judged(low, high)
     assert (up.verdict, up.improved, up.p_value) == (HELPED, 8, 2 / 256)
-    assert up.difference == pytest.approx(0.85) and up.low < 0.85 < up.high and up.worst == pytest.approx(0.83)
+    assert up.difference == pytest.approx(0.85)
+    assert up.low < 0.85 < up.high
+    assert up.worst == pytest.approx(0.83)
     down = judged(high, low)
-    assert (down.verdict, down.improved) == (HARMED, 0) and down.high < 0
+    assert (down.verdict, down.improved) == (HARMED, 0)
+    assert down.high < 0
     assert judged(high, low, higher=False).verdict == HELPED  # an error that falls
     assert judged(high, low, higher=False).difference == pytest.approx(-0.85)
     same = judged(high, high)
@@ -118,13 +122,18 @@ def test_verdicts():
 def test_too_small_an_effect_and_a_seed_that_loses():
     before = np.array([0.90, 0.91, 0.90, 0.92, 0.91, 0.90, 0.91, 0.92])
     small = judged(before, before + 0.005)
-    assert small.verdict == UNPROVEN and small.low > 0  # sure, but of no interest
+    assert small.verdict == UNPROVEN
+    assert small.low > 0
     assert judged(before, before + 0.0101).verdict == HELPED
     lucky = judged(np.full(10, 0.5), np.r_[np.full(9, 0.9), 0.45])
-    assert lucky.p_value <= 0.05 and lucky.low > 0 and lucky.worst == pytest.approx(-0.05)
+    assert lucky.p_value <= 0.05
+    assert lucky.low > 0
+    assert lucky.worst == pytest.approx(-0.05)
     assert lucky.verdict == UNPROVEN  # one seed is worse than by the noise band
     unsure = judged(before, before + np.array([0.1, -0.02, 0.1, -0.02, 0.1, -0.02, 0.1, -0.02]))
-    assert unsure.verdict == UNPROVEN and unsure.p_value > 0.05 and unsure.low <= 0 <= unsure.high
+    assert unsure.verdict == UNPROVEN
+    assert unsure.p_value > 0.05
+    assert unsure.low <= 0 <= unsure.high
 
 
 def test_what_cannot_be_paired_is_refused():
@@ -149,7 +158,8 @@ def test_false_verdicts_are_rare_where_nothing_changes(name, n):
     draws = np.random.default_rng([n, len(name)])
     found = [judged(NULLS[name](draws, n), NULLS[name](draws, n)).verdict for _ in range(300)]
     # each side has 2.5 % at most: 300 cases give 7.5, and 16 or more once in 200 times
-    assert found.count(HELPED) <= 15 and found.count(HARMED) <= 15
+    assert found.count(HELPED) <= 15
+    assert found.count(HARMED) <= 15
 
 
 def test_a_real_effect_is_seen():

@@ -24,6 +24,8 @@ WORDS = (
     *("image", "vector", "sequence", "table", "class", "number"),  # Source.kind, inputs, outputs
     *("classify", "regress", "train", "validation", "test"),
     *("better", "worse", "no difference"),  # the verdicts of compare
+    *("healthy", "faulty", "unsure", "helped", "no proven benefit", "harmed"),  # those of the doctor and of a proof
+    *("nothing", "learning rate only", "random change"),  # the controls of a proof
     *("constant", "linear", "nearest"),  # baselines
     *("loss", "gradient"),  # what was not finite
 )
@@ -133,6 +135,8 @@ def cards() -> Iterator[Message]:
             yield Message(part.summary, where)
             if WORDY.search(part.formula):
                 yield Message(part.formula, where)
+            if "demo" in part.facts:  # a fault's card teaches
+                yield from (Message(text, where) for text in (part.facts["title"], *part.text))
             for key in PROSE:
                 fact = part.facts.get(key, ())
                 yield from (Message(text, where) for text in ([fact] if isinstance(fact, str) else fact))

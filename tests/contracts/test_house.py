@@ -46,7 +46,7 @@ SOURCES = collect_messages.sources()
 PAGES = [
     "README.md", "docs/index.md", "docs/data.md", "docs/training.md", "docs/networks.md", "docs/parts.md",
     "docs/weights.md", "docs/arithmetic.md", "docs/tensorflow.md", "docs/python.md", "docs/machines.md",
-    "docs/sequences.md", "docs/recurrent.md",
+    "docs/sequences.md", "docs/recurrent.md", "docs/doctor.md",
 ]  # fmt: skip
 PARTS = [
     name

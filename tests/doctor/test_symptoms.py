@@ -181,6 +181,7 @@ def healthy():
     )  # fmt: skip
 
 
+BEHIND = {"metric": "accuracy", "reached": 0.7, "baseline": "linear", "value": 0.9}
 EDGES = [
     ({}, [], []),
     ({"lowest_train_loss": 0.69}, ["F2"], []),
@@ -202,6 +203,17 @@ EDGES = [
     ({"recipe": {}, "lowest_train_loss": 0.7, "still": ["w"]}, ["E2", "F2"], []),
     ({"non_finite": {"where": "gradient", "step": 3, "epoch": 1, "examples": list("x" * 40)}}, ["D10"], []),
     ({"non_finite": {"where": "loss", "step": 3, "epoch": 1, "examples": []}, "lowest_train_loss": 9.0}, ["D10"], []),
+    ({"quotients": [-3.0, -3.0, -3.0]}, [], []),
+    ({"quotients": [-3.0, -3.0], "behind": BEHIND}, [], []),
+    ({"quotients": [-3.0, -3.0, -3.0], "behind": BEHIND}, ["D1"], []),
+    ({"quotients": [-0.5] * 9 + [-1.1], "behind": BEHIND}, [], []),
+    ({"quotients": [0.5] * 8 + [-1.1] * 2, "behind": BEHIND}, ["D1"], []),
+    ({"quotients": [-0.51] * 3, "behind": BEHIND, "lowest_train_loss": 0.7}, ["D1"], []),
+    ({"quotients": [0.99] * 10}, [], []),
+    ({"quotients": [0.99] * 9 + [0.9], "behind": BEHIND}, [], []),
+    ({"quotients": [0.99] * 10, "behind": BEHIND}, ["D2"], []),
+    ({"quotients": [0.99] * 10, "behind": BEHIND, "lowest_train_loss": 0.7}, ["D2"], []),
+    ({"quotients": [0.5] * 10, "behind": BEHIND}, [], []),
 ]
 
 
@@ -213,7 +225,8 @@ def test_edges_of_every_check(change, faults, notes):
     for finding in [*results[0], *results[1]]:
         assert finding.fault in FAULTS
         assert json.loads(json.dumps(finding.to_json(), allow_nan=False)) == finding.to_json()
-        assert set(finding.to_json()) == {"fault", "name", "where", "evidence", "harm", "remedies"}
+        assert set(finding.to_json()) == {"fault", "name", "where", "evidence", "harm", "remedies", "confidence"}
+        assert finding.confidence is None  # it is exact
         assert bool(finding.harm) == (finding.fault in faults)
         assert len(finding.evidence.get("examples", [])) <= 20
 

@@ -72,26 +72,39 @@ def rerun(run: Annotated[str, typer.Argument(help="A run folder.")]) -> None:
 def diagnose(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="RUN, recipe.toml or DATA, overrides.", metavar="[RUN, recipe.toml or DATA] [OVERRIDES]..."),
+        typer.Argument(
+            help="RUN, recipe.toml or DATA, overrides.", metavar="[RUN, recipe.toml or DATA] [OVERRIDES]..."
+        ),
     ] = None,
     prove: Annotated[bool, typer.Option(help="Screen the remedies and confirm one on fresh paired seeds.")] = False,
-    seeds: Annotated[int, typer.Option(help="Paired seeds of the proof, 6 at least.")] = 8,
+    seeds: Annotated[
+        int | None, typer.Option(help="Paired seeds of the proof, 6 at least; 8, or 10 of short trainings.")
+    ] = None,
     budget: Annotated[str, typer.Option(help="About so long, such as 60s or 5m.")] = "60s",
     fail_on: Annotated[
         list[str] | None, typer.Option(help="A fault, such as C6, that fails the call (exit code 4).")
     ] = None,
     out: Out = None,
+    page: Annotated[
+        Path | None, typer.Option(help="A file for the diagnosis as one HTML page.", metavar="FILE.html")
+    ] = None,
 ) -> None:
     """Say why a network does not learn, and prove the cure."""
     from netwright.catalogue import FAULTS
     from netwright.clinic.visits import diagnose as diagnose_it
+    from netwright.clinic.visits import write_page
 
     for name in fail_on or []:
         FAULTS[name]
     words = words or []
     run = words[0] if words and os.path.isfile(os.path.join(words[0], "run.json")) else None
     recipe = recipe_of(words[1:] if run else words)
-    found = diagnose_it(run, recipe=recipe, prove=prove, seeds=seeds, budget=budget, out=out, quiet=talk.quiet)
+    found = diagnose_it(
+        run, recipe=recipe, prove=prove, seeds=seeds or "auto", budget=budget, out=out, quiet=talk.quiet
+    )
+    if page is not None:
+        write_page(found, page, run or recipe.table("data").get("path", "digits"))
+        note(str(page))
     answer(found)
     apply_gates([], "", {}, fail_on or [], [one.to_json() for one in found.findings])
 

@@ -1,5 +1,7 @@
 """Verbs on the catalogue: anatomy, list, show, convert-weights."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,11 +70,14 @@ def show(
     name: Annotated[str | None, typer.Argument(help="A part.")] = None,
     svg: Annotated[str, typer.Option(help="A file for the curve of an activation.", metavar="FILE.svg")] = "",
     beside: Annotated[str, typer.Option("--with", help="Another activation, drawn dashed.", metavar="NAME")] = "",
+    demo: Annotated[bool, typer.Option("--demo", help="Run the program that shows a fault.")] = False,
 ) -> None:
     """A part's card: what it does, formula, settings, source, facts."""
     from netwright.cards import card_of, card_text
 
     card = card_of(family, name)
+    if demo:
+        return shown(card)
     drawing = plotted(card, svg, beside) if svg or beside else ""
     answer(card, card_text(card))
     if drawing:
@@ -88,6 +93,16 @@ def convert_weights(
     from netwright.weights.convert import convert
 
     answer(convert(source, target))
+
+
+def shown(card: Any) -> None:
+    """Run the demo of a fault in a process of its own."""
+    if "demo" not in card:
+        raise UsageError(say("--demo runs the program of a fault: netwright show fault C6 --demo"))
+    done = subprocess.run([sys.executable, "-c", card["demo"]], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    answer({"fault": card["name"], "output": done.stdout.splitlines()}, done.stdout.rstrip())
 
 
 def plotted(card: Any, svg: str, beside: str) -> str:

@@ -19,7 +19,7 @@ from netwright.catalogue import (
     Setting,
     family,
 )
-from netwright.clinic.trainings import OutOfTime, Trainings, patched, prepared
+from netwright.clinic.trainings import ALONE, OutOfTime, Trainings, patched, prepared
 from netwright.clinic.yardstick import higher
 from netwright.data.dataset import Dataset
 from netwright.errors import NetwrightError, UsageError
@@ -47,8 +47,8 @@ def random_change(recipe: Recipe, dataset: Dataset, seed: int, avoid: Collection
     """A random legal change of one setting of a settled recipe, by `seed`; keys in `avoid` are left alone.
 
     Parts are drawn first, then one of their settings (or another part in their place), then a value: a positive number
-    times 10^u with u uniform in [-2, 2], a share uniform, a 0 log-uniform in [1e-5, 1], words from the catalogue. A draw
-    that these data or parts refuse is drawn again. Returns the patch; empty where no legal change was found.
+    times 10^u with u uniform in [-2, 2], a share uniform, a 0 log-uniform in [1e-5, 1], words from the catalogue. What
+    these data or parts refuse is drawn again. Returns the patch; empty where no legal change was found.
     """
     draws = np.random.Generator(np.random.PCG64(seed_of("random change", seed)))
     for _ in range(TRIES):
@@ -141,27 +141,19 @@ def defaults(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     Kept are the data and their split, the network's name, and the number of epochs. Loss, optimizer, schedule, batch
     size, normalisation, augmentation and all other settings are those of a recipe that names data and network alone.
     """
-    data = {name: value for name, value in recipe.table("data").items()}
-    plain = {name: DATA[name].default for name in ("batch_size", "normalize", "augment") if name in data}
-    kept = {
-        name: recipe.table("training")[name]
-        for name in ("epochs", "device", "threads")
-        if name in recipe.table("training")
-    }
-    bare = Recipe(recipe.seed, {"data": {**data, **plain}, "network": {"name": recipe.table("network")["name"]}})
-    job = prepared(bare.updated({"training": kept}, say("defaults")), dataset, recipe.seed)
-    fresh = job.recipe
+    data, training = recipe.table("data"), recipe.table("training")
+    data |= {name: DATA[name].default for name in ("batch_size", "normalize", "augment") if name in data}
+    kept: dict[str, Any] = {name: training[name] for name in ("epochs", "device", "threads") if name in training}
+    bare = Recipe(recipe.seed, {"data": data, "network": {"name": recipe.table("network")["name"]}, "training": kept})
+    fresh = prepared(bare, dataset, recipe.seed).recipe
     patch: dict[str, Any] = {}
     for table in (*PARTS, "data", "training"):
         old, new = recipe.table(table), fresh.table(table)
         if table in PARTS and old.get("name") != new.get("name"):
             patch[f"{table}.name"] = new["name"]
             old = {}
-        names = [name for name in new if name != "name" and name != "path" and old.get(name) != new[name]]
-        closed = (
-            () if table != "training" else ("compile", "allocator", "folds", "save_steps", "save_seconds", "log_steps")
-        )
-        patch |= {f"{table}.{name}": new[name] for name in names if name not in closed}
+        closed = ("name", "path", *(ALONE if table == "training" else ()), "log_steps")
+        patch |= {f"{table}.{name}": new[name] for name in new if name not in closed and old.get(name) != new[name]}
     return patch
 
 
@@ -169,7 +161,8 @@ def search_draw(recipe: Recipe, dataset: Dataset, seed: int) -> dict[str, Any]:
     """A point of the usual search space, by `seed`: optimizer, its rate, weight decay, batch size, dropout, clipping.
 
     Formula: optimizer among adam, adamw, momentum, rmsprop; lr 10^u, u in [-5, 0] (sgd's kin) or [-5, -1];
-    weight_decay 0 or 10^u, u in [-6, -1]; batch_size 2^k, k in 3 ... 8, up to the training examples; dropout in [0, 0.6]
+    weight_decay 0 or 10^u, u in [-6, -1]; batch_size 2^k, k in 3 ... 8, up to the training examples; dropout in
+    [0, 0.6]; clip_norm 0 or 1
     """
     draws = np.random.Generator(np.random.PCG64(seed_of("search", seed)))
     name = ("adam", "adamw", "momentum", "rmsprop")[int(draws.integers(4))]

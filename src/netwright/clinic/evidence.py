@@ -10,6 +10,7 @@ import numpy as np
 from netwright.clinic.paired import HELPED, LEVEL, UNPROVEN, Effect, sign_flip
 from netwright.clinic.trainings import Trial
 from netwright.clinic.yardstick import higher
+from netwright.data.dataset import Dataset
 from netwright.doctor.findings import proof_text
 from netwright.language import say
 from netwright.recipe import Recipe
@@ -44,14 +45,26 @@ class Proof:
     controls: list[dict[str, Any]] = field(default_factory=list)
     """`name patch score scores difference p_value` on the same seeds; `difference` is remedy - control."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """`improved worst noise_band smallest_effect constant bootstrap finished mechanism ...`: what else was measured."""
+    """`improved worst noise_band smallest_effect constant bootstrap finished mechanism ...`: what else was measured.
+
+    `measured`: the plain scores before and after, None where there was none, of trainings that count as the constant.
+    """
     seconds: float = 0.0
     recipe: Recipe | None = None
     """The recipe with the patch, settled, with the seed of the original: what a new run is trained from."""
+    dataset: Dataset | None = None
+    """The data as that recipe reads them."""
 
     def to_json(self) -> dict[str, Any]:
-        found = {name: value for name, value in vars(self).items() if name not in ("facts", "recipe")}
+        found = {name: value for name, value in vars(self).items() if name not in ("facts", "recipe", "dataset")}
         return {**found, **self.facts}
+
+    @property
+    def beside_data(self) -> Recipe | None:
+        """The recipe without data settings: `train(proof.dataset, recipe=proof.beside_data)` reads nothing again."""
+        if self.recipe is None:
+            return None
+        return Recipe(self.recipe.seed, {name: table for name, table in self.recipe.tables.items() if name != "data"})
 
     def __str__(self) -> str:
         lines = [proof_text(self.to_json())]
@@ -86,11 +99,9 @@ def why(effect: Effect, smallest: float, metric: str, mechanism: Mapping[str, An
         return say(
             "some seeds got better, others worse, by more than the noise band of {band:.4g}", band=effect.noise_band
         )
-    still = [name for name, found in mechanism.items() if not found["moved"]]
-    if effect.verdict == HELPED and still:
-        return say(
-            "the score rose, but {names} did not move: the remedy helps, the cause is not shown", names=", ".join(still)
-        )
+    if effect.verdict == HELPED and mechanism and not any(found["moved"] for found in mechanism.values()):
+        text = "the score improved, but {names} did not move: the remedy helps, the cause is not shown"
+        return say(text, names=", ".join(mechanism))
     return ""
 
 
@@ -118,8 +129,18 @@ def beats(controls: Sequence[Mapping[str, Any]], better: bool) -> bool:
     return all((one["difference"] if better else -one["difference"]) >= 0 for one in controls)
 
 
+def outdone(effect: Effect, controls: Sequence[Mapping[str, Any]], better: bool) -> str:
+    """Which control did better than a remedy that helped, on the same seeds and beyond chance; empty where none did."""
+    sign = 1.0 if better else -1.0
+    ahead = [one for one in controls if sign * one["difference"] < 0 and one["p_value"] <= LEVEL]
+    if effect.verdict != HELPED or not ahead:
+        return ""
+    best = min(ahead, key=lambda one: sign * one["difference"])
+    return say("{patch} helps more: the control {name} is ahead by {difference:.4g} (p = {p:.3g})",
+               patch=text_of(best["patch"]), name=say(best["name"]), difference=abs(best["difference"]),
+               p=best["p_value"])  # fmt: skip
+
+
 def text_of(patch: Mapping[str, Any]) -> str:
     """A patch as it is written on a command line."""
     return " ".join(f"{key}={value}" for key, value in patch.items())
-
-

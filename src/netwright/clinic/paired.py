@@ -187,7 +187,5 @@ def effect_of(
 def _finite(values: Sequence[float] | Pairs) -> Pairs:
     found = np.asarray(values, dtype=np.float64).reshape(-1)
     if not np.isfinite(found).all():
-        raise UsageError(
-            say("paired scores are finite numbers; a training that diverged counts as the constant answer")
-        )
+        raise UsageError(say("paired scores are finite numbers; a diverged training counts as the constant answer"))
     return found

@@ -1,4 +1,4 @@
-"""The proof of a remedy: screened on validation, confirmed once on fresh paired seeds, reported on test, with controls."""
+"""The proof of a remedy: screened on validation, confirmed once on fresh paired seeds, reported on test."""
 
 import math
 import re
@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from netwright.clinic.controls import random_change, rates
+from netwright.clinic.evidence import Patch, Proof, beats, moved, outdone, text_of, why
 from netwright.clinic.paired import (
     HELPED,
-    LEVEL,
     UNPROVEN,
     Effect,
     bootstrap_interval,
@@ -25,14 +25,12 @@ from netwright.clinic.paired import (
 from netwright.clinic.trainings import Mechanism, OutOfTime, Trainings, Trial, patched
 from netwright.clinic.yardstick import constant_score, higher, smallest_effect
 from netwright.data.dataset import Dataset
-from netwright.doctor.findings import proof_text
 from netwright.errors import NetwrightError, UsageError
 from netwright.language import say
 from netwright.randomness import seed_of
 from netwright.recipe import Recipe
-from netwright.training.progress import Progress, duration, number
+from netwright.training.progress import Progress
 
-Patch = dict[str, Any]
 SEEDS, QUICK_SEEDS, QUICK = 8, 10, 10.0
 """Eight seeds confirm, ten where a training takes less than ten seconds."""
 SCREENING_FROM, FRESH_FROM = 101, 1001
@@ -70,7 +68,7 @@ def prove(
 def _check(dataset: Dataset, seeds: int | str, screening: int, confirm: int, budget: float) -> None:
     least = fewest()
     if seeds != "auto" and (type(seeds) is not int or seeds < least):
-        text = say("--seeds {seeds}: fewer than {least} seeds can prove nothing, as no exact test of them reaches p < 0.05",
+        text = say("--seeds {seeds}: a proof takes {least} seeds or more, for no exact test of fewer can reach 0.05",
                    seeds=seeds, least=least)  # fmt: skip
         raise UsageError(text)
     if screening < 1 or confirm < 1:
@@ -100,36 +98,47 @@ class Course:
     refused: list[dict[str, Any]] = field(default_factory=list)
     candidates: list[tuple[Patch, Recipe]] = field(default_factory=list)
     pace: float = 0.0
-    """Seconds of the original's first training."""
+    """Seconds of a training of the original."""
+    leading: Patch = field(default_factory=dict)
+    """The remedy that is told of where nothing was tested."""
 
     def proof(self, patches: list[Patch]) -> Proof:
         """Screen, confirm, compare with controls."""
         try:
             return self._proof(patches)
         except OutOfTime:
-            return self.unproven(say("the budget of {time} ended before the confirmation was finished",
-                                     time=duration(self.budget)))  # fmt: skip
+            text = say("the budget of {budget:g} s ended before the confirmation was finished", budget=self.budget)
+            return self.unproven(text)
 
     def _proof(self, patches: list[Patch]) -> Proof:
         self.find_candidates(patches)
         if not self.candidates:
             return self.unproven(say("there is no remedy that can be tried on the recipe"))
-        self.confirm = min(self.confirm, len(self.candidates))
+        self.leading, self.confirm = self.candidates[0][0], min(self.confirm, len(self.candidates))
         lowest = fewest(self.confirm)
-        self.pace = self.run(self.original, self.screening_seeds[0], say("the original")).seconds
-        wanted = self.seeds if self.seeds != "auto" else QUICK_SEEDS if self.pace < QUICK else SEEDS
-        if wanted < lowest:
+        if self.seeds != "auto" and self.seeds < lowest:
             text = say("{seeds} seeds cannot tell {count} remedies apart from chance together: it takes {least}",
-                       seeds=wanted, count=self.confirm, least=lowest)  # fmt: skip
+                       seeds=self.seeds, count=self.confirm, least=lowest)  # fmt: skip
             return self.unproven(text)
-        lowest = lowest if self.seeds == "auto" else wanted
+        lowest = lowest if self.seeds == "auto" else self.seeds
+        self.take_pace(lowest)
         if (reason := self.too_short(lowest, self.candidates[:1])) is not None:
             return self.unproven(reason)
         chosen = self.chosen(self.screen(lowest))
+        self.leading = chosen[0][0]
         if (reason := self.too_short(lowest, chosen)) is not None:
-            return self.unproven(reason, chosen[0][0])
-        count = max(lowest, min(wanted, self.room(chosen)))
-        return self.confirmed(chosen, self.fresh_seeds(count))
+            return self.unproven(reason)
+        slowest = max(self.trainings.seconds(recipe, self.pace) for _, recipe in [({}, self.original), *chosen])
+        wanted = self.seeds if self.seeds != "auto" else max(lowest, QUICK_SEEDS if slowest < QUICK else SEEDS)
+        return self.confirmed(chosen, self.fresh_seeds(min(wanted, self.room(chosen))))
+
+    def take_pace(self, lowest: int) -> None:
+        """Time the original; twice where the first time would end the proof, as it holds what only happens once."""
+        for seed in (self.screening_seeds[0], (self.original.seed + SCREENING_FROM + self.screening) % 2**62):
+            seconds = self.run(self.original, seed, say("the original")).seconds
+            self.pace = min(self.pace or seconds, seconds)
+            if self.too_short(lowest, self.candidates[:1]) is None or self.trainings.left < seconds:
+                return
 
     # the plan ------------------------------------------------------------------------------------------------
 
@@ -157,7 +166,8 @@ class Course:
 
     def cost(self, chosen: Sequence[tuple[Patch, Recipe]]) -> float:
         """Seconds that one seed takes: the original and each of the chosen."""
-        return sum(self.trainings.seconds(recipe, self.pace) for recipe in [self.original, *(one[1] for one in chosen)])
+        recipes = [self.original, *(recipe for _, recipe in chosen)]
+        return sum(self.trainings.seconds(recipe, self.trainings.usual(self.pace)) for recipe in recipes)
 
     def room(self, chosen: Sequence[tuple[Patch, Recipe]]) -> int:
         """How many seeds the time that is left allows."""
@@ -168,8 +178,8 @@ class Course:
         """Why the time that is left cannot hold a confirmation; None where it can."""
         if self.room(chosen) >= lowest:
             return None
-        return say("the budget of {budget} leaves {left:.1f} s; a confirmation on {seeds} seeds takes about {cost:.1f} s",
-                   budget=duration(self.budget), left=max(0.0, self.trainings.left), seeds=lowest,
+        text = "the budget of {budget:g} s leaves {left:.1f} s; to confirm on {seeds} seeds takes about {cost:.1f} s"
+        return say(text, budget=self.budget, left=max(0.0, self.trainings.left), seeds=lowest,
                    cost=lowest * self.cost(chosen))  # fmt: skip
 
     # trainings -----------------------------------------------------------------------------------------------
@@ -184,8 +194,8 @@ class Course:
         found: list[tuple[float, int]] = []
         count = len(self.candidates)
         for place, (patch, recipe) in enumerate(self.candidates):
-            pairs = self.candidates[place : place + 1]
-            spare = self.trainings.left - SAFETY * (lowest * self.cost(pairs) + self.screening * self.pace)
+            each = self.trainings.usual(self.pace)
+            spare = self.trainings.left - SAFETY * (lowest * self.cost([(patch, recipe)]) + self.screening * each)
             if spare < 0:
                 self.progress.say(say("proof: no time to screen {count} more remedies", count=count - place))
                 break
@@ -193,9 +203,8 @@ class Course:
             trials = [self.run(recipe, seed, what) for seed in self.screening_seeds]
             self._note(patch, trials)
             found.append((float(np.mean([one.validation for one in trials])), place))
-        if found and self.trainings.left > SAFETY * (
-            lowest * self.cost(self.candidates[:1]) + self.screening * self.pace
-        ):
+        spare = self.trainings.left - SAFETY * (lowest * self.cost(self.candidates[:1]) + self.screening * self.pace)
+        if found and spare > 0:
             self._note({}, [self.run(self.original, seed, say("the original")) for seed in self.screening_seeds])
         return found
 
@@ -215,11 +224,9 @@ class Course:
         """Train original and chosen on fresh seeds, pair by pair, and judge on test."""
         pairs: list[list[Trial]] = [[] for _ in range(1 + len(chosen))]
         names = [say("the original"), *(text_of(patch) for patch, _ in chosen)]
-        for number_of, seed in enumerate(seeds, 1):
+        for done, seed in enumerate(seeds, 1):
             for place, recipe in enumerate([self.original, *(one[1] for one in chosen)]):
-                what = say(
-                    "confirming {place} of {count}: {patch}", place=number_of, count=len(seeds), patch=names[place]
-                )
+                what = say("confirming {place} of {count}: {patch}", place=done, count=len(seeds), patch=names[place])
                 pairs[place].append(self.run(recipe, seed, what))
         metric = self.trainings.metric
         before = [one.test for one in pairs[0]]
@@ -263,7 +270,7 @@ class Course:
         }  # fmt: skip
 
     def _affords(self, trainings: int) -> bool:
-        if self.trainings.left > SAFETY * trainings * self.pace:
+        if self.trainings.left > SAFETY * trainings * self.trainings.usual(self.pace):
             return True
         self.progress.say(say("proof: no time for more controls"))
         return False
@@ -306,23 +313,24 @@ class Course:
             "smallest_effect": smallest, "constant": constant_score(dataset, "test", metric),
             "bootstrap": list(bootstrap_interval(np.subtract(scores[1], scores[0]))),
             "finished": {"before": sum(done[0]), "after": sum(done[1]), "p_value": mcnemar(done[0], done[1])},
+            "measured": [[one.measured.get("test") for one in trials] for trials in (before, after)],
             "mechanism": mechanism, "trainings": self.trainings.made, "confirmed": self.confirm,
             "seconds_a_training": [float(np.median([one.seconds for one in trials])) for trials in (before, after)],
             "beats_controls": beats(controls, higher(metric)),
         }  # fmt: skip
+        reason = why(effect, smallest, metric, mechanism) or outdone(effect, controls, higher(metric))
         return Proof(
             patch, metric, scores[0], scores[1], effect.difference, effect.low, effect.high, effect.p_value,
-            effect.verdict, why(effect, smallest, metric, mechanism), [one.seed for one in after], self.screened,
-            self.refused, controls, facts, time.monotonic() - self.started, self.trainings.settled_as(recipe, self.original),
+            effect.verdict, reason, [one.seed for one in after], self.screened, self.refused, controls, facts,
+            time.monotonic() - self.started, *self.trainings.settled_as(recipe, self.original),
         )  # fmt: skip
 
-    def unproven(self, reason: str, patch: Patch | None = None) -> Proof:
+    def unproven(self, reason: str) -> Proof:
         """`no proven benefit`, before any test."""
-        first = patch if patch is not None else self.candidates[0][0] if self.candidates else {}
         if not self.candidates and self.refused:
             reason = f"{reason}: {self.refused[0]['why']}"
         return Proof(
-            first, self.trainings.metric, [], [], None, None, None, None, UNPROVEN, reason, [], self.screened,
+            self.leading, self.trainings.metric, [], [], None, None, None, None, UNPROVEN, reason, [], self.screened,
             self.refused, seconds=time.monotonic() - self.started,
         )  # fmt: skip
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from netwright.clinic.yardstick import constants, counted, primary
+from netwright.clinic.yardstick import constant_score, counted, primary
 from netwright.data.dataset import Dataset
 from netwright.data.read import prepare, read
 from netwright.errors import NetwrightError, UsageError
@@ -87,9 +88,11 @@ def trial(
         found, broken = _judged(job, name)
         moved = {key: float(value) for key, value in mechanism(job, outcome).items()} if mechanism is not None else {}
     finished = outcome.stopped != "non-finite" and not broken
-    constant = constants(dataset, name)
+    counts = {
+        split: counted(name, value, partial(constant_score, dataset, split, name), finished)
+        for split, value in found.items()
+    }
     selecting = "validation" if "validation" in found else "train"
-    counts = {split: counted(name, value, constant[split], finished) for split, value in found.items()}
     return Trial(
         seed, counts[selecting], counts.get("test", math.nan), found, finished, outcome.epochs, outcome.steps,
         time.monotonic() - started, moved,
@@ -159,11 +162,24 @@ def fitting(dataset: Dataset, recipe: Recipe) -> Dataset:
     if all(name in BATCHING for name in changes):
         return replace(dataset, settings=table)
     again = _again(dataset, table, changes)
-    if (again.test_fingerprint, again.task, again.classes) != (dataset.test_fingerprint, dataset.task, dataset.classes):
-        names = ", ".join(f"data.{name}" for name in changes)
-        raise UsageError(say("{names} changes what is tested: scores before and after would not be of the same examples",
-                             names=names))  # fmt: skip
+    if (again.task, again.classes) != (dataset.task, dataset.classes) or not _same_test(dataset, again):
+        names = ", ".join(f"data.{name}" for name in changes if name not in BATCHING)
+        text = say("{names} changes what is tested: the scores would not be of the same examples", names=names)
+        raise UsageError(text)
     return again
+
+
+def _same_test(dataset: Dataset, again: Dataset) -> bool:
+    """Whether both test the same examples: the same bytes, or the same files or rows of files in another size."""
+    if again.test_fingerprint == dataset.test_fingerprint:
+        return True
+    if dataset.in_memory or dataset.reader == "embedded":  # numbered: other examples may have the same names
+        return False
+    if again.ids("test") != dataset.ids("test"):
+        return False
+    if again.source.targets is None or dataset.source.targets is None:
+        return again.source.targets is dataset.source.targets
+    return bool(np.array_equal(again.raw_targets("test"), dataset.raw_targets("test")))
 
 
 def _again(dataset: Dataset, table: dict[str, Any], changes: Mapping[str, Any]) -> Dataset:
@@ -217,9 +233,11 @@ class Trainings:
         job = prepared(recipe, dataset, recipe.seed)
         return resolve(recipe, dataset).set("training.threads", job.launch.threads)
 
-    def settled_as(self, recipe: Recipe, original: Recipe) -> Recipe:
-        """A patched recipe with all that it leaves out, and the seed of the original."""
-        return resolve(recipe.set("seed", original.seed), self._fitting(recipe))
+    def settled_as(self, recipe: Recipe, original: Recipe) -> tuple[Recipe, Dataset]:
+        """A patched recipe with all that it leaves out and the seed of the original, and the data as it reads them."""
+        dataset = self._fitting(recipe)
+        recipe = resolve(recipe.set("seed", original.seed), dataset)
+        return recipe, fitting(dataset, recipe)
 
     def run(self, recipe: Recipe, seed: int) -> Trial:
         """Train with that seed, or give what the same training gave before."""
@@ -243,8 +261,17 @@ class Trainings:
         return recipe.set("seed", seed).text() in self._kept
 
     def seconds(self, recipe: Recipe, otherwise: float) -> float:
-        """What a training of this recipe takes, by the slowest so far."""
-        return max(self._seconds.get(recipe.set("seed", 0).text(), [otherwise]))
+        """What a training of this recipe takes: the median so far, the lower of two, as a first one also warms up."""
+        found = sorted(self._seconds.get(recipe.set("seed", 0).text(), [otherwise]))
+        return found[(len(found) - 1) // 2]
+
+    def usual(self, least: float) -> float:
+        """What a training of a recipe not tried yet may take: the median of those tried, and no less than `least`.
+
+        A training that diverges ends at once; a remedy's does not.
+        """
+        known = [min(found) for found in self._seconds.values()]
+        return max(least, float(np.median(known))) if known else least
 
     def _fitting(self, recipe: Recipe) -> Dataset:
         """The data as the recipe reads them, each way of reading once."""

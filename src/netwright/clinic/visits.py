@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from netwright.clinic.mechanisms import mechanism_of
+from netwright.clinic.paired import fewest
 from netwright.clinic.proof import parse_budget
 from netwright.clinic.proof import prove as prove_patches
 from netwright.data.dataset import Dataset
@@ -16,8 +18,10 @@ from netwright.doctor.work import RecipeSubject
 from netwright.errors import RunError, UsageError
 from netwright.language import say
 from netwright.recipe import MODULE, Recipe
+from netwright.report.diagnosis import page
 from netwright.run import Run, open_run, read_again
 from netwright.start import asked_recipe, train
+from netwright.storage import replace_bytes
 from netwright.training.job import check, check_model
 from netwright.training.plan import build, dataset_of, resolve
 from netwright.training.progress import Progress
@@ -37,27 +41,27 @@ def diagnose(
     seed: int | None = None,
     recipe: Recipe | None = None,
     prove: bool = False,
-    seeds: int = 8,
+    seeds: int | str = "auto",
     budget: float | str = BUDGET,
     out: Path | str | None = None,
     quiet: bool = False,
     **training: Any,
 ) -> Diagnosis:
-    """Say why a network does not learn: a run (or its folder), a recipe file, or data with a recipe chosen as `train` does.
+    """Say why a network does not learn: a run, a recipe file, or data with a recipe as `train` chooses it.
 
     Args:
         what: a `Run` or run folder; a recipe file; a `Dataset`, embedded name, path or arrays with `targets`.
         network, loss, optimizer, schedule, seed, recipe, training: as in `train`; for a run they change its recipe.
-        prove: screen the remedies and confirm the best on `seeds` fresh paired seeds (fewer than 6 are refused). A
-            remedy that helped is trained as a new run, `proof["run"]`.
+        prove: screen the remedies and confirm the best on `seeds` fresh paired seeds (8; 10 where a training takes
+            less than 10 s; fewer than 6 are refused). A remedy that helped is trained as a new run, `proof["run"]`.
         budget: about so many seconds (or `60s`, `2m`), for the examination and again for the proof where it is given.
         out: the folder of the new run.
     """
     seconds = parse_budget(budget)
-    if prove and seeds < 6:
-        raise UsageError(
-            say("--seeds {count}: a proof needs 6 at least, for no exact test of fewer can reach 0.05", count=seeds)
-        )
+    if prove and isinstance(seeds, int) and seeds < fewest():
+        text = say("--seeds {seeds}: a proof takes {least} seeds or more, for no exact test of fewer can reach 0.05",
+                   seeds=seeds, least=fewest())  # fmt: skip
+        raise UsageError(text)
     asked = asked_recipe(network, loss, optimizer, schedule, seed, recipe, training)
     run = _run_of(what)
     if isinstance(what, (str, Path)) and run is None and str(what).endswith(".toml"):
@@ -83,17 +87,21 @@ def diagnose(
 
 
 def proven(
-    found: Diagnosis, recipe: Recipe, dataset: Dataset, seeds: int, budget: float, out: Path | str | None,
+    found: Diagnosis, recipe: Recipe, dataset: Dataset, seeds: Any, budget: float, out: Path | str | None,
     progress: Progress,
 ) -> Diagnosis:  # fmt: skip
     """The diagnosis with a proof of its remedies; one that helped is trained as a new run."""
     patches = remedies_of(found)
     if not patches:
         return found
-    proof = prove_patches(recipe, patches, dataset, seeds=seeds, budget=budget, progress=progress)
+    metric = "balanced_accuracy" if any(one.fault == "A7" for one in found.findings) else "auto"
+    proof = prove_patches(
+        recipe, patches, dataset, seeds=seeds, budget=budget, metric=metric, progress=progress,
+        mechanism=mechanism_of(found.findings[0].fault),
+    )  # fmt: skip
     record = proof.to_json()
     if proof.verdict == "helped":
-        best = train(None if not dataset.in_memory else dataset, recipe=proof.recipe, out=out, quiet=progress.quiet)
+        best = train(proof.dataset, recipe=proof.beside_data, out=out, quiet=progress.quiet)
         record |= {"run": str(best.path), "recipe": str(best.path / "recipe.toml")}
     return replace(found, proof=record, seconds=found.seconds + proof.seconds)
 
@@ -111,7 +119,12 @@ def remedies_of(found: Diagnosis) -> list[dict[str, Any]]:
 
 
 def prove(
-    what: Any, *, seeds: int = 8, budget: float | str = float("inf"), out: Path | str | None = None, quiet: bool = False
+    what: Any,
+    *,
+    seeds: int | str = "auto",
+    budget: float | str = float("inf"),
+    out: Path | str | None = None,
+    quiet: bool = False,
 ) -> Run:
     """Diagnose a run and prove its remedies on fresh paired seeds; the new run where one helped, else the run itself.
 
@@ -126,6 +139,17 @@ def prove(
     best = open_run(found.proof["run"]) if found.proof and "run" in found.proof else run
     best.proof = found.proof
     return best
+
+
+def write_page(found: Diagnosis, file: Path | str, name: str) -> Path:
+    """Write a diagnosis as one self-contained HTML page."""
+    path = Path(file)
+    try:
+        replace_bytes(path, page(found.to_json(), name).encode())
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(say("--page {file}: it cannot be written: {why}", file=path, why=why)) from None
+    return path
 
 
 def _run_of(what: Any) -> Run | None:

@@ -1,5 +1,6 @@
 """What a proof measures by: the metric, the constant answer's score, and the smallest effect of interest."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ WORST = {"calibration_error": 1.0, "word_error_rate": 1.0, "character_error_rate
 def primary(dataset: Dataset, metric: str = "auto") -> str:
     """The metric that a proof goes by, fixed before anything is trained.
 
-    `auto`: accuracy, rmse, mase (mae where the last season repeats exactly), else what validation watches first: entity_f1,
-    bits_per_character, perplexity, word_error_rate, eer. Errors: UsageError for a metric that the task does not have.
+    `auto`: accuracy, rmse, mase (mae where the last season repeats exactly), else what validation watches first:
+    entity_f1, bits_per_character, perplexity, word_error_rate, eer. Errors: UsageError for a metric that the task
+    does not have.
     """
     if metric == "auto":
         if dataset.task == "forecast":
@@ -53,7 +55,8 @@ def constant_score(dataset: Dataset, split: str, metric: str) -> float:
     if metric in WORST or not dataset.examples[split]:
         return WORST.get(metric, 0.0)
     truth, train = truths(dataset, split), truths(dataset, "train")
-    likelihoods, said = None, None
+    likelihoods: Likelihoods | None = None
+    said: Any = None
     if dataset.task == "classify":
         shares = np.bincount(train, minlength=len(dataset.classes)) / len(train)
         said = np.repeat(shares[None], len(truth), axis=0)
@@ -76,7 +79,8 @@ def constant_score(dataset: Dataset, split: str, metric: str) -> float:
 def _frequencies(dataset: Dataset, split: str) -> Likelihoods:
     """What a split costs a model that knows how often each token stood in the training texts, and nothing else."""
     train, asked = dataset.encoded_targets("train"), dataset.encoded_targets(split)
-    assert isinstance(train, Ragged) and isinstance(asked, Ragged)
+    assert isinstance(train, Ragged)
+    assert isinstance(asked, Ragged)
     vocabulary = int(dataset.outputs["count"])
     counts = np.bincount(train.flat.numpy().reshape(-1), minlength=vocabulary) + 1.0
     nats = -np.log(counts / counts.sum())[asked.flat.numpy().reshape(-1)]
@@ -96,21 +100,16 @@ def smallest_effect(dataset: Dataset, metric: str) -> float:
     return SHARE * abs(constant_score(dataset, "test", metric)) or POINTS
 
 
-def counted(metric: str, value: float | None, constant: float, finished: bool = True) -> float:
+def counted(metric: str, value: float | None, constant: Callable[[], float], finished: bool = True) -> float:
     """The score that counts for a training: its own, or the constant answer's where it diverged.
 
     Errors without an upper end count as the constant answer's at most, and r2 as 0 at least: one training that came to
     1e30 must not decide over a mean of eight.
     """
     if value is None or not finished:
-        return constant
+        return constant()
     if metric == "r2":
-        return max(float(value), min(constant, 0.0))
+        return max(float(value), min(constant(), 0.0))
     if higher(metric) or metric == "calibration_error":
         return float(value)
-    return min(float(value), constant)
-
-
-def constants(dataset: Dataset, metric: str) -> dict[str, Any]:
-    """The constant answer's score on each split."""
-    return {split: constant_score(dataset, split, metric) for split in ("train", "validation", "test")}
+    return min(float(value), constant())

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from netwright.doctor.gauges.tables import Scan
     from netwright.doctor.gauges.whole import Whole
 
+BROKEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What an odd module may throw at a gauge: then that gauge is not read, and it is said."""
+
 
 class Clock:
     """A budget of seconds."""
@@ -99,7 +102,7 @@ class Chart:
 
     @cached_property
     def whole(self) -> "Whole":
-        """The training as the person meant it, to its end or as far as the time allows, measured on the way (P6, P7)."""
+        """The training as it was meant, to its end or as far as the time allows, measured on the way (P6, P7)."""
         from netwright.doctor.gauges.whole import train_whole
 
         return train_whole(self.subject, seconds=max(1.0, 0.35 * self.clock.seconds), sigmoid=self.sigmoid)
@@ -140,7 +143,9 @@ class Chart:
     @cached_property
     def sigmoid(self) -> bool:
         """Whether a single output is a probability (a sigmoid stands at the end) rather than a score."""
-        return any(op.name in ("sigmoid", "hardsigmoid", "softmax") for op in self.head[-1:]) or self.judge == "binary_cross_entropy"
+        squared = self.judge in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+        ends = any(op.name in ("sigmoid", "hardsigmoid", "softmax") for op in self.head[-1:])
+        return ends or squared or self.judge == "binary_cross_entropy"
 
 
 def named(found: Sequence[str], most: int = 5) -> str:

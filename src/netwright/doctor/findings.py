@@ -1,6 +1,6 @@
 """What the doctor says: findings with numbers, place, harm and remedies, and a diagnosis that holds them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
@@ -76,8 +76,14 @@ class Diagnosis:
     """Causes that were tried, or measured, and are not it."""
     proof: dict[str, Any] | None = None
     seconds: float = 0.0
-    pictures: dict[str, str] = field(default_factory=dict)
-    """SVG by name: profiles of the network, the loss beside its closed form."""
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Points to draw: `loss`, `constant` (that of the best constant outputs), `skill`, `quotient` over steps; `spread`,
+    `gradient`, `update` over layers."""
+    layers: list[str] = field(default_factory=list)
+    """The names of those layers."""
+    repair: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
+    """Of an examination of code with findings: `repair(module, loss, optimizer, batches, step=None, epochs=None)` makes
+    the changes in place and gives back all six, to be trained."""
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -98,7 +104,7 @@ class Diagnosis:
         return {
             "verdict": self.verdict, "findings": [found.to_json() for found in self.findings],
             "notes": [note.to_json() for note in self.notes], "evidence": self.evidence, "excluded": self.excluded,
-            "proof": self.proof, "seconds": self.seconds,
+            "proof": self.proof, "seconds": self.seconds, "curves": self.curves, "layers": self.layers,
         }  # fmt: skip
 
     def __iter__(self) -> Iterator[Finding]:
@@ -119,11 +125,16 @@ class Diagnosis:
         return "\n".join([*lines, "", say("{seconds:.1f} s", seconds=self.seconds)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>" + "".join(self.pictures.values())
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def _figures(evidence: dict[str, Any]) -> list[str]:
-    return [f"{name}: {number(value)}" for name, value in evidence.items() if _short(value)]
+    names = {
+        "reached": say("skill reached (0 the best constant answer, 1 perfect)"), "finite": say("all numbers finite"),
+        "simple_learners": say("skill of simple learners"), "standard_error": say("standard error of the difference"),
+        "unstable_steps": say("share of steps that left their batch worse off"),
+    }  # fmt: skip
+    return [f"{names.get(name, name)}: {number(value)}" for name, value in evidence.items() if _short(value)]
 
 
 def proof_text(proof: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ JUDGES = frozenset(
      "multilabel_margin_loss", "multilabel_soft_margin_loss", "margin_ranking_loss", "cosine_embedding_loss",
      "triplet_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "ctc_loss")
 )  # fmt: skip
+ATTENTION = frozenset(("scaled_dot_product_attention",))
 RENAMED = {"max_pool2d_with_indices": "max_pool2d", "boolean_dispatch": "max_pool2d"}
 
 
@@ -80,9 +81,11 @@ class Tracing(TorchFunctionMode):
     """Records the operations of `kinds`; hands `swaps` the right to replace one, by (path, call)."""
 
     def __init__(
-        self, kinds: frozenset[str] = HIDDEN | WEIGHTED | NORMS | DROPOUTS | POOLS, swaps: dict[tuple[str, int], Swap] | None = None,
+        self,
+        kinds: frozenset[str] = HIDDEN | WEIGHTED | NORMS | DROPOUTS | POOLS | ATTENTION,
+        swaps: dict[tuple[str, int], Swap] | None = None,
         keep: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.kinds, self.swaps, self.keep = kinds, swaps or {}, keep
         self.ops: list[Op] = []

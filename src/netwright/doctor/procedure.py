@@ -9,67 +9,57 @@ every one that is not needed is taken out again.
 """
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 from netwright.catalogue import FAULTS
-from netwright.doctor.chart import Chart, Clock
+from netwright.doctor.chart import BROKEN, Chart, Clock
+from netwright.doctor.code import CodeSubject
 from netwright.doctor.findings import Diagnosis, Finding
+from netwright.doctor.gate import KEEPS_UP, LEAST_GAP, Gate, measured_gate
+from netwright.doctor.repair import repaired
 from netwright.doctor.subject import Change, Subject
-from netwright.doctor.suspicion import STAGES, Suspicion, Unmeasured
+from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.doctor.trial import Outcome, branch
-from netwright.doctor.usual import usual
+from netwright.doctor.usual import FAINT, usual
 from netwright.language import say
 
-KEEPS_UP = 0.9
-"""A network that reaches this share of what simple learners reach is healthy."""
-LEAST_GAP = 0.05
-"""Of skill: less than this below the learners harms nobody."""
 PART = 0.25
 """A change is a cause where it closes at least this share of the gap."""
+SYMPTOMLESS, PLENTY = 0.6, 0.15
+"""Beside another cause, one without a symptom explains this share of what is left, and that is so much skill."""
+LEAST = 0.04
+"""Of skill: a change that gains less explains nothing."""
+REMEDIES = 4
+"""So many remedies of the fault that was found are compared."""
+CLEARLY = 0.01
+"""A remedy that reaches this much more skill is the better one."""
+ANYTHING = 0.3
+"""A network that reaches this skill where simple learners see nothing has found what there is to learn."""
+CLEAR = 0.5
+"""From this strength on a symptom is clear."""
+MUCH = 0.08
+"""A clear symptom whose cure gains this much skill with every seed does harm, whatever simple learners reach."""
 MOST = 3
 """At most so many changes together."""
 BONUS = {"E": 0.5, "A": 0.2, "B": 0.35, "C": 0.1, "D": 0.05, "F": -0.2}
 """What is upstream is believed before what is downstream, where both explain the harm."""
-BROKEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What an odd module may throw at a gauge: then that gauge is not read, and it is said."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """How far the network is from what simple learners reach."""
-
-    reached: float
-    target: float
-    error: float
-    unstable: float
-    finite: bool
-    signal: bool
-    complete: bool
-
-    @property
-    def gap(self) -> float:
-        return max(0.0, self.target - self.reached)
-
-    @property
-    def harmed(self) -> bool:
-        if not self.finite:
-            return True
-        if not math.isfinite(self.target):
-            return self.reached < LEAST_GAP
-        return self.reached < KEEPS_UP * self.target and self.gap > max(LEAST_GAP, 2 * self.error)
-
-    def figures(self) -> dict[str, Any]:
-        """The evidence behind the verdict."""
-        return {"reached": self.reached, "simple_learners": self.target, "standard_error": self.error,
-                "unstable_steps": self.unstable, "finite": self.finite}  # fmt: skip
 
 
 def diagnose(subject: Subject, budget: float = 60.0, seed: int = 0, seeds: int = 3) -> Diagnosis:
     """The whole procedure for a subject within about `budget` seconds; `seeds` give the confidence."""
-    chart = Chart(subject, Clock(budget), seed)
-    return Procedure(chart, seeds).run()
+    from threadpoolctl import threadpool_limits
+
+    procedure = Procedure(Chart(subject, Clock(budget), seed), seeds)
+    with threadpool_limits(limits=1, user_api="openmp"), warnings.catch_warnings():
+        # The simple learners are small: threads would only wait. What torch warns of in a branch, it has said before.
+        warnings.simplefilter("ignore")
+        found = procedure.run()
+    if procedure.chosen and isinstance(subject, CodeSubject):
+        return replace(found, repair=partial(repaired, procedure.chosen))
+    return found
 
 
 @dataclass
@@ -81,34 +71,23 @@ class Procedure:
     excluded: list[str] = field(default_factory=list)
     outcomes: dict[tuple[str, ...], Outcome] = field(default_factory=dict)
     steps: int = 0
+    chosen: list[Change] = field(default_factory=list)
+    """The smallest set of changes that is sufficient."""
 
     def run(self) -> Diagnosis:
-        gate = self.gate()
+        gate = measured_gate(self.chart)
         suspicions = list(self.suspicions())
         certain = [one for one in suspicions if one.exact and not one.note]
-        if not gate.harmed and not certain:
-            return self.diagnosis("healthy", [], [one for one in suspicions if one.strength >= 0.5], gate)
+        if not gate.harmed and not certain and not self.clear(suspicions):
+            kept_notes = [one for one in suspicions if one.note or one.strength >= CLEAR]
+            return self.diagnosis("healthy", [], kept_notes, gate)
         findings, kept = self.findings(gate, suspicions, certain)
+        if not findings:  # nothing helps: what was measured about the data is what there is to say
+            told = ("A13", "A5") if not gate.signal else ("A6",) if gate.harmed else ()
+            unknown = [one for one in suspicions if one.fault in told]
+            findings = [max(unknown, key=trust).finding()] if unknown else []
         notes = [one for one in suspicions if one.note and one.fault not in {found.fault for found in findings}]
         return self.diagnosis("faulty" if findings else kept, findings, notes, gate)
-
-    def gate(self) -> Gate:
-        """Whether the network keeps up with simple learners on the same examples."""
-        whole = self.chart.whole
-        try:
-            control = self.chart.control
-            scores = {name: score.skill for name, score in control.scores.items()}
-            close = [scores[name] for name in ("linear", "reference", "mlp") if name in scores]
-            others = [KEEPS_UP * skill for name, skill in scores.items() if name in ("nearest", "trees")]
-            target, error, signal = max([0.0, *close, *others]), control.error, control.signal
-        except (Unmeasured, *BROKEN):
-            target, error, signal = math.nan, 0.0, True
-        target = 0.0 if not signal and math.isfinite(target) else target
-        known = math.isfinite(self.chart.subject.recorded)
-        reached = self.chart.subject.recorded if known else whole.skill
-        if not math.isfinite(reached):  # no scale of answers: the fall of the loss below that of constant outputs
-            reached = 1 - whole.last / whole.base if whole.base > 0 else 1.0 if whole.last < whole.first else 0.0
-        return Gate(reached, target, error, whole.series.unstable, whole.finite or known, signal, whole.complete or known)
 
     def suspicions(self) -> Iterator[Suspicion]:
         """What every fault of the catalogue sees in the chart."""
@@ -132,20 +111,26 @@ class Procedure:
             try:
                 found = branch(self.chart.subject, changes, self.steps, seed, self.chart.sigmoid)
             except BROKEN as error:
-                self.excluded.append(say("{change} cannot be tried ({why})", change=key[0], why=_first_line(error)))
+                names = ", ".join(change.name for change in changes)
+                self.excluded.append(say("{change} cannot be tried ({why})", change=names, why=_first_line(error)))
                 found = Outcome(-1.0, -1.0, math.inf, False, 0, 0.0)
             self.outcomes[key] = found
         return self.outcomes[key]
 
     def findings(self, gate: Gate, suspicions: list[Suspicion], certain: list[Suspicion]) -> tuple[list[Finding], str]:
         """The findings, and the verdict where there are none."""
-        open_ = [one for one in suspicions if not one.exact and not one.note and one.changes]
-        candidates = sorted(open_, key=trust, reverse=True) + usual(self.chart, {one.fault for one in open_})
+        open_ = [one for one in suspicions if not one.exact and not one.note and self.possible(one)]
+        candidates = sorted(open_, key=trust, reverse=True)
+        if (
+            not self.chart.whole.finite or not gate.train >= KEEPS_UP * gate.target
+        ):  # else it has learnt what it was shown
+            candidates += usual(self.chart, {one.fault for one in open_})
         self.steps = self.length(len(candidates) + 2)
-        chosen = [(one, one.changes[0]) for one in sorted(certain, key=trust, reverse=True) if one.changes]
+        first = sorted(certain, key=trust, reverse=True)
+        chosen = [(one, self.possible(one)[0]) for one in first if self.possible(one)]
         start = self.trial([])
         now = self.trial([change for _, change in chosen]) if chosen else start
-        goal = max(gate.target if math.isfinite(gate.target) else 1.0, now.skill)
+        goal = max(gate.target if math.isfinite(gate.target) and not gate.blind else 1.0, now.skill)
         while len(chosen) < MOST + len(certain) and self.chart.clock.left > 0 and self.lags(now, goal, gate):
             best = self.best(chosen, now, candidates, goal)
             if best is None:
@@ -153,16 +138,52 @@ class Procedure:
             chosen.append(best)
             candidates = [one for one in candidates if one.fault != best[0].fault]
             now = self.trial([change for _, change in chosen])
-        chosen = self.needed(chosen, certain, start, now)
+        if not gate.harmed and (shown := self.shown(chosen, suspicions)) is not None:
+            chosen.append(shown)
+            now = self.trial([change for _, change in chosen])
+        chosen = self.by_weight(self.needed(chosen, certain, start, now), now)
+        self.chosen = [change for _, change in chosen]
         found = [self.finding(one, change, start, chosen) for one, change in chosen]
-        found += [one.finding() for one in certain if not one.changes]
+        told = [one.finding() for one in first if not self.possible(one)]
+        found = [*found, *told] if gate.harmed and chosen and trust(chosen[0][0]) > 0.9 else [*told, *found]
         self.excluded += [f"{one.fault} {one.name}" for one in candidates if one.fault not in {f.fault for f in found}]
         verdict = "healthy" if not gate.harmed else "unsure"
         return found, verdict
 
+    def clear(self, suspicions: list[Suspicion]) -> list[Suspicion]:
+        """The clearest symptoms that a branch can try: simple learners may be no better, and the harm be there."""
+        found = [one for one in suspicions if one.strength >= CLEAR and not one.exact and not one.note]
+        return sorted((one for one in found if self.possible(one)), key=trust, reverse=True)[:MOST]
+
+    def shown(
+        self, chosen: list[tuple[Suspicion, Change]], suspicions: list[Suspicion]
+    ) -> tuple[Suspicion, Change] | None:
+        """A clear symptom whose cure helps by much, whatever simple learners reach; with every seed of the doctor."""
+        before = [change for _, change in chosen]
+        for one in self.clear(suspicions):
+            if self.chart.clock.left < 0.2 * self.chart.clock.seconds:
+                break
+            change = self.possible(one)[0]
+            gains = []
+            for seed in range(self.seeds):
+                gains.append(gain(self.trial([*before, change], seed), self.trial(before, seed)))
+                if gains[-1] < MUCH:
+                    break
+            if len(gains) == self.seeds and min(gains) >= MUCH:
+                return one, self.remedy(before, one, change)
+        return None
+
+    def possible(self, one: Suspicion) -> list[Change]:
+        """The changes of a suspicion that a branch can make; some remedies of code can only be told."""
+        if one.advice:
+            return []
+        return [change for change in one.changes if change.apply is not None or self.chart.subject.recipe is not None]
+
     def lags(self, now: Outcome, goal: float, gate: Gate) -> bool:
         """Whether something is left to explain."""
-        return not now.finite or now.skill < KEEPS_UP * goal and goal - now.skill > max(LEAST_GAP, 2 * gate.error)
+        if not gate.signal:
+            return not now.finite or (gate.blind and now.skill < ANYTHING)
+        return not now.finite or (now.skill < KEEPS_UP * goal and goal - now.skill > max(LEAST_GAP, 2 * gate.error))
 
     def best(
         self, chosen: list[tuple[Suspicion, Change]], now: Outcome, candidates: list[Suspicion], goal: float
@@ -171,7 +192,9 @@ class Procedure:
         before = [change for _, change in chosen]
         tried: list[tuple[Suspicion, Change, Outcome]] = []
         for one in candidates:
-            for change in one.changes[:2]:
+            for change in self.possible(one)[:2]:
+                if tried and self.seconds(change) > max(2.0, 0.4 * self.chart.clock.left):
+                    continue
                 if self.chart.clock.left < 0.05 * self.chart.clock.seconds and tried:
                     break
                 found = self.trial([*before, change])
@@ -181,12 +204,36 @@ class Procedure:
         if not tried:
             return None
         top = max(gain(found, now) for _, _, found in tried)
-        enough = max(PART * max(goal - now.skill, 0.0), 0.04, self.noise())
-        good = [item for item in tried if gain(item[2], now) >= enough]
+        enough, noise = max(PART * max(goal - now.skill, 0.0), LEAST), self.noise()
+        rest = goal - now.skill  # what has no symptom must explain most of it, and that must be much
+        faint = enough if not chosen else SYMPTOMLESS * rest if rest >= PLENTY else math.inf
+        least = {True: max(enough, faint), False: enough}
+        large = [item for item in tried if gain(item[2], now) >= least[item[0].strength <= FAINT]]
+        good = [item for item in large if gain(item[2], now) >= noise or self.repeats(before, item[1])]
         if not good or top <= 0:
             return None
-        one, change, _ = max(good, key=lambda item: trust(item[0]) - 1.5 * (top - gain(item[2], now)) / top)
-        return one, change
+        one, change, _ = max(good, key=lambda item: believed(item, (top - gain(item[2], now)) / top))
+        return one, self.remedy(before, one, change)
+
+    def remedy(self, before: list[Change], one: Suspicion, change: Change) -> Change:
+        """The best of a fault's remedies, the first one where others are not clearly better."""
+        best = change
+        for other in self.possible(one)[:REMEDIES]:
+            if other.name == best.name or self.chart.clock.left < 0.1 * self.chart.clock.seconds:
+                continue
+            if gain(self.trial([*before, other]), self.trial([*before, best])) > CLEARLY:
+                best = other
+        return best
+
+    def repeats(self, before: list[Change], change: Change) -> bool:
+        """Whether a change helps with the other seeds too, pair by pair."""
+        if self.chart.clock.left < 0.2 * self.chart.clock.seconds:
+            return False
+        return all(gain(self.trial([*before, change], s), self.trial(before, s)) >= LEAST for s in range(1, self.seeds))
+
+    def seconds(self, change: Change) -> float:
+        """How long a branch with it takes, about."""
+        return self.steps * change.cost * self.chart.whole.per_step
 
     def noise(self) -> float:
         """How far another order of the examples, or another seed, alone moves the skill (the placebo)."""
@@ -201,9 +248,20 @@ class Procedure:
             if len(chosen) < 2 or self.chart.clock.left <= 0:
                 break
             rest = [other for other in chosen if other is not item]
-            if gain(now, self.trial([change for _, change in rest])) < PART * max(1e-9, gain(now, start)):
+            without = self.trial([change for _, change in rest])
+            trails = without.skill < KEEPS_UP * now.skill and gain(now, without) > LEAST_GAP
+            if gain(now, without) < PART * max(1e-9, gain(now, start)) and not trails:
                 chosen = rest
         return chosen
+
+    def by_weight(self, chosen: list[tuple[Suspicion, Change]], now: Outcome) -> list[tuple[Suspicion, Change]]:
+        """First what matters most: what costs most skill when it alone is left as it was."""
+        if len(chosen) < 2 or self.chart.clock.left <= 0:
+            return chosen
+        lost = {}
+        for item in chosen:
+            lost[item[0].fault] = gain(now, self.trial([change for other, change in chosen if other is not item[0]]))
+        return sorted(chosen, key=lambda item: (-round(max(0.0, lost[item[0].fault]), 1), -trust(item[0])))
 
     def finding(
         self, one: Suspicion, change: Change, start: Outcome, chosen: list[tuple[Suspicion, Change]]
@@ -214,8 +272,8 @@ class Procedure:
         confidence = None if one.exact else self.confidence(changes, gain(after, start))
         evidence = {**one.evidence, "skill_before": start.skill, "skill_after": after.skill, "steps": self.steps}
         ordered = [change, *(other for other in one.changes if other.name != change.name)]
-        harm = one.harm or say("the network reaches a skill of {before:.2f}; with the change {after:.2f} after {steps} steps",
-                               before=start.skill, after=after.skill, steps=self.steps)  # fmt: skip
+        text = "the network reaches a skill of {before:.2f}; with the change {after:.2f} after {steps} steps"
+        harm = one.harm or say(text, before=start.skill, after=after.skill, steps=self.steps)
         return replace(one.finding(harm, confidence, ordered), evidence=evidence)
 
     def confidence(self, changes: list[Change], first: float) -> float:
@@ -235,12 +293,45 @@ class Procedure:
 
     def diagnosis(self, verdict: str, findings: list[Finding], notes: list[Suspicion], gate: Gate) -> Diagnosis:
         quiet = [one.finding() for one in notes if one.fault not in {found.fault for found in findings}]
-        return Diagnosis(verdict, findings, quiet, gate.figures(), self.excluded, None, self.chart.clock.spent)
+        curves, layers = self.curves()
+        spent = self.chart.clock.spent
+        return Diagnosis(verdict, findings, quiet, gate.figures(), self.excluded, None, spent, curves, layers)
+
+    def curves(self) -> tuple[dict[str, list[tuple[float, float]]], list[str]]:
+        """What the training and the network before its first step look like, as points."""
+        whole = self.chart.whole
+        found = {"loss": [(float(step), loss) for step, loss, _, _ in whole.curve]}
+        found["skill"] = [(float(step), held if math.isfinite(held) else train) for step, _, train, held in whole.curve]
+        found["quotient"] = [
+            (float(s), one.q) for s, one in zip(whole.series.steps, whole.series.measures, strict=True)
+        ]
+        if math.isfinite(whole.base):
+            found["constant"] = [(1.0, whole.base), (float(whole.steps), whole.base)]
+        try:
+            layers = self.chart.start.layers
+        except (Unmeasured, *BROKEN):
+            layers = []
+        updates = whole.series.median_updates()
+        for place, layer in enumerate(layers):
+            numbers = {
+                "spread": layer.spread,
+                "gradient": layer.gradient_rms,
+                "update": updates.get(layer.weight, math.nan),
+            }
+            for name, value in numbers.items():
+                found.setdefault(name, []).append((float(place + 1), value))
+        kept = {name: [point for point in points if math.isfinite(point[1])] for name, points in found.items()}
+        return {name: points for name, points in kept.items() if points}, [layer.path for layer in layers]
 
 
 def gain(after: Outcome, before: Outcome) -> float:
     """What a branch gained over another one, in skill."""
     return max(after.skill, -1.0) - max(before.skill, -1.0)
+
+
+def believed(item: tuple[Suspicion, Change, Outcome], short: float) -> float:
+    """How much a cause is believed that falls `short` of the best one; dearer cures, as longer training, less."""
+    return trust(item[0]) - 1.5 * short - (0.25 if item[1].cost > 1 else 0.0)
 
 
 def trust(one: Suspicion) -> float:
@@ -250,6 +341,3 @@ def trust(one: Suspicion) -> float:
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:120]
-
-
-

@@ -24,7 +24,8 @@ class Pair:
     """The recipe's own batch, where it came from one."""
 
     def __len__(self) -> int:
-        return len(flat_targets(self.targets))
+        found = flat_targets(self.targets)
+        return len(found) if found.dim() else 1
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class Live(ABC):
             if not loss.requires_grad:
                 return loss.item(), {}
             found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-        kept = {name: g.detach() for name, g in zip(own, found, strict=True) if g is not None}
+        wide = [g.to_dense() if g is not None and g.is_sparse else g for g in found]
+        kept = {name: g.detach() for name, g in zip(own, wide, strict=True) if g is not None}
         return loss.item(), kept
 
     def measured_step(self) -> StepMeasure:
@@ -141,7 +143,8 @@ class Live(ABC):
         norm = sum(g.square().sum().item() for g in first.values()) ** 0.5
         updates = {name: (dw.norm() / old[name].norm().clamp(min=1e-12)).item() for name, dw in moved.items()}
         sizes = {name: g.square().mean().sqrt().item() for name, g in first.items()}
-        return StepMeasure(loss if loss == loss else before, after, d1 / d0 if d0 else float("nan"), norm, updates, sizes)
+        q = d1 / d0 if d0 else float("nan")
+        return StepMeasure(loss if loss == loss else before, after, q, norm, updates, sizes)
 
 
 @contextmanager
@@ -196,7 +199,7 @@ class Subject(ABC):
         return found
 
     def numbers(self, most: int = 20_000) -> Tensor | None:
-        """The first input as one tensor of floats (examples, ...); None where inputs are tokens or of unequal shapes."""
+        """The first input as one tensor of floats (examples, ...); None for tokens and unequal shapes."""
         found = [first_tensor(pair.inputs[0]) for pair in self.sample(most)]
         if not found or not found[0].is_floating_point() or len({tuple(x.shape[1:]) for x in found}) > 1:
             return None

@@ -16,7 +16,7 @@ class Unmeasured(Exception):
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A fault that may be there. Nothing is a finding before its harm is shown, unless it is exact and breaks a contract."""
+    """A fault that may be there; no finding before its harm is shown, unless it is exact and breaks a contract."""
 
     fault: str
     name: str
@@ -30,6 +30,8 @@ class Suspicion:
     """An exact breach of a contract (sections E, A, B): a fault whatever else is measured."""
     note: bool = False
     """It does no harm by itself and is only said."""
+    advice: bool = False
+    """Its remedies are told, not tried: closing a leak lowers the score, and balanced classes may cost accuracy."""
     harm: str = ""
     """What it does, in a sentence."""
     changes: list[Change] = field(default_factory=list)

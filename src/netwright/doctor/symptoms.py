@@ -42,6 +42,15 @@ class Trace:
     recipe: dict[str, Any]
     stopped: str = "non-finite"
     """Why the training ended."""
+    quotients: Sequence[float] = ()
+    """The line quotients of the steps that were measured, in order; see `netwright.training.quotients`."""
+    behind: dict[str, Any] | None = None
+    """By how much the best simple learner is better, where it is so beyond chance."""
+
+
+def rounded(rate: float) -> float:
+    """A rate in three digits, as people write it."""
+    return float(f"{rate:.3g}")
 
 
 Symptom = Callable[[Trace], Finding | None]
@@ -76,7 +85,7 @@ def non_finite_numbers(trace: Trace) -> Finding | None:
     rate = trace.recipe.get("optimizer", {}).get("lr")
     remedies = []
     if isinstance(rate, float):
-        remedies.append(Remedy({"optimizer.lr": rate / 10}, say("smaller steps keep the numbers in range")))
+        remedies.append(Remedy({"optimizer.lr": rounded(rate / 10)}, say("smaller steps keep the numbers in range")))
     remedies.append(Remedy({"training.clip_norm": 1.0}, say("a clipped gradient cannot throw the weights far")))
     return Finding(
         "D10",
@@ -118,14 +127,61 @@ def not_below_constant(trace: Trace) -> Finding | None:
     remedies = []
     if isinstance(rate, float):
         remedies = [
-            Remedy({"optimizer.lr": rate / 10}, say("the steps may be too large")),
-            Remedy({"optimizer.lr": rate * 10}, say("or far too small")),
+            Remedy({"optimizer.lr": rounded(rate / 10)}, say("the steps may be too large")),
+            Remedy({"optimizer.lr": rounded(rate * 10)}, say("or far too small")),
         ]
     return Finding(
         "F2", say("loss not below a constant prediction"), say("training loss"),
         {"lowest_train_loss": trace.lowest_train_loss, "constant_loss": trace.loss_scale},
         say("the network has learnt less than the class shares (or the mean) already tell"), remedies,
     )  # fmt: skip
+
+
+FEWEST = 3
+"""So many measured steps at least tell something about a training."""
+
+
+@symptom("D1")
+def steps_too_long(trace: Trace) -> Finding | None:
+    """Steps leave their batch worse off than they found it, and the network trails a simple learner."""
+    q = sorted(trace.quotients)
+    if len(q) < FEWEST or trace.behind is None:
+        return None
+    middle, unstable = q[len(q) // 2], sum(value < -1 for value in q) / len(q)
+    if middle >= -0.5 and unstable <= 0.1:
+        return None
+    rate = trace.recipe.get("optimizer", {}).get("lr")
+    remedies = [Remedy({"optimizer.lr": rounded(rate / 10)}, say("shorter steps"))] if isinstance(rate, float) else []
+    evidence = {
+        "median_quotient": middle,
+        "unstable_share": unstable,
+        "threshold": 0.1,
+        "steps": len(q),
+        **trace.behind,
+    }
+    return Finding("D1", say("learning rate too high"), "optimizer.lr", evidence, _trails(trace.behind), remedies)
+
+
+@symptom("D2")
+def steps_too_short(trace: Trace) -> Finding | None:
+    """Steps are far too short to matter, and the network trails a simple learner."""
+    short = sum(value > 0.98 for value in trace.quotients)
+    if len(trace.quotients) < FEWEST or trace.behind is None or short <= 0.9 * len(trace.quotients):
+        return None
+    rate = trace.recipe.get("optimizer", {}).get("lr")
+    remedies = [Remedy({"optimizer.lr": rounded(rate * 10)}, say("longer steps"))] if isinstance(rate, float) else []
+    evidence = {
+        "short_share": short / len(trace.quotients),
+        "threshold": 0.98,
+        "steps": len(trace.quotients),
+        **trace.behind,
+    }
+    return Finding("D2", say("learning rate too low"), "optimizer.lr", evidence, _trails(trace.behind), remedies)
+
+
+def _trails(behind: dict[str, Any]) -> str:
+    return say("{metric} {reached:.4g}; the {baseline} baseline reaches {value:.4g}", metric=behind["metric"],
+               reached=behind["reached"], baseline=behind["baseline"], value=behind["value"])  # fmt: skip
 
 
 @symptom("F1", note=True)
@@ -182,4 +238,6 @@ def examine(trace: Trace) -> tuple[list[Finding], list[Finding]]:
         found = check(trace)
         if found is not None:
             (notes if note else findings).append(found)
+    if {"D1", "D2"} & {found.fault for found in findings}:  # they say why the loss stayed where it was
+        findings = [found for found in findings if found.fault != "F2"]
     return findings, notes

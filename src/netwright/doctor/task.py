@@ -20,10 +20,13 @@ class Task:
     count: int
     """Classes, labels or numbers an example."""
     form: str
-    """How targets stand: `index`, `one-hot`, `binary` (0 and 1, or -1 and 1, one column), `numbers`."""
+    """How targets stand: `index`, `one-hot`, `binary` (0 and 1, or -1 and 1, one column), `rounded` (class numbers
+    that one output is to hit), `numbers`."""
     low: float = 0.0
     high: float = 1.0
     """The two values of binary targets."""
+    axis: int = -1
+    """Of outputs with more than two axes: where the classes lie."""
 
     def truth(self, targets: Any) -> Tensor:
         """Class numbers (N,), labels 0 and 1 (N, K), or numbers (N, M)."""
@@ -31,6 +34,8 @@ class Task:
         if self.kind == "classes":
             if self.form == "index":
                 return found.reshape(-1).long()
+            if self.form == "rounded":
+                return (found.reshape(-1) - self.low).round().long()
             if self.form == "one-hot":
                 return found.reshape(-1, found.shape[-1]).argmax(-1)
             return (found.reshape(-1) > (self.low + self.high) / 2).long()
@@ -40,11 +45,15 @@ class Task:
         """What the outputs say, in the form of `truth`. `sigmoid`: one output a class is a probability, no score."""
         found = first_tensor(outputs).detach()
         if self.kind == "classes":
+            if self.form == "rounded" and (found.dim() == 1 or found.shape[-1] == 1):
+                return (found.reshape(-1).nan_to_num(-1e9) - self.low).round().clamp(-1, self.count).long()
             if self.form == "binary" or found.dim() == 1 or found.shape[-1] == 1:
-                middle = (self.low + self.high) / 2 if self.form == "binary" and self.low < 0 else 0.5 if sigmoid else 0.0
+                middle = (
+                    (self.low + self.high) / 2 if self.form == "binary" and self.low < 0 else 0.5 if sigmoid else 0.0
+                )
                 return (found.reshape(-1) > middle).long()
             if self.form == "index" and found.dim() > 2:
-                found = found.movedim(1, -1)  # torch's layout of a loss over positions
+                found = found.movedim(self.axis, -1)
             return found.reshape(-1, found.shape[-1]).argmax(-1)
         found = found.reshape(len(found), -1).float()
         return (found > (0.5 if sigmoid else 0.0)).float() if self.kind == "labels" else found
@@ -70,6 +79,10 @@ def skill_of(kind: str, truth: Tensor, answers: Tensor) -> float:
     if kind == "classes":
         if len(answers) != len(truth):
             return 0.0  # one answer for several examples, or several for one: nothing can be told by them
+        asked = truth >= 0  # a negative class number says that the place is to be left out
+        truth, answers = truth[asked], answers[asked]
+        if not len(truth):
+            return float("nan")
         share = truth.bincount().max().item() / len(truth)
         right = (answers == truth).double().mean().item()
         return 1.0 if share == 1 and right == 1 else (right - share) / max(1e-12, 1 - share)
@@ -80,10 +93,10 @@ def skill_of(kind: str, truth: Tensor, answers: Tensor) -> float:
         answers = answers.reshape(truth.shape)
     if kind == "labels":
         ones = truth.double().mean(0)
-        share = torch.maximum(ones, 1 - ones)
-        right = (answers == truth).double().mean(0)
-        kept = share < 1
-        return ((right - share) / (1 - share).clamp(min=1e-12))[kept].mean().item() if kept.any() else 1.0
+        shares = torch.maximum(ones, 1 - ones)
+        agreed = (answers == truth).double().mean(0)
+        kept = shares < 1
+        return ((agreed - shares) / (1 - shares).clamp(min=1e-12))[kept].mean().item() if kept.any() else 1.0
     if not torch.isfinite(answers).all():
         return -1.0
     truth, answers = truth.double(), answers.double()
@@ -110,29 +123,58 @@ def flat_targets(targets: Any) -> Tensor:
     return first_tensor(targets)
 
 
-def task_of(judge: str, outputs: Any, targets: Any, inputs: Any = None) -> Task:
-    """What is asked, from the loss's name (`""`: not known), outputs, targets, and inputs (an autoencoder's targets)."""
+def task_of(judge: str, outputs: Any, targets: Any) -> Task:
+    """What is asked, from the loss's name (`""`: not known), outputs and targets."""
     y = flat_targets(targets)
-    whole = not y.is_floating_point() and not y.is_complex()
+    o = first_tensor(outputs)
+    if judge == "ctc_loss" or y.numel() == 0 or y.is_complex() or o.is_complex():
+        return Task("other", 0, "numbers")
+    whole = not y.is_floating_point()
     values = y.unique() if y.numel() <= 1_000_000 else y.reshape(-1)[:100_000].unique()
     column = y.dim() == 1 or (y.dim() == 2 and y.shape[1] == 1)
-    o = first_tensor(outputs)
-    if judge == "ctc_loss" or y.numel() == 0:
-        return Task("other", 0, "numbers")
-    if column and len(values) == 2 and _two(values) and (judge not in ("cross_entropy", "nll_loss") or not whole):
+    single = o.dim() == 1 or o[0].numel() == 1
+    if (
+        column
+        and single
+        and len(values) == 2
+        and _two(values)
+        and (judge not in ("cross_entropy", "nll_loss") or not whole)
+    ):
         return Task("classes", 2, "binary", values[0].item(), values[1].item())
     if judge in ("cross_entropy", "nll_loss", "multi_margin_loss") or (whole and (column or o.dim() == y.dim() + 1)):
         if whole or (column and _whole(values) and len(values) <= FEW and o.dim() == 2 and o.shape[1] > 1):
-            return Task("classes", max(int(values.max()) + 1 if len(values) else 0, o.shape[1] if o.dim() > 1 else 1), "index")
+            axis = 1 if o.dim() > 2 and o.shape[2:] == y.shape[1:] else -1  # torch's layout of positions
+            count = o.shape[axis] if o.dim() > 1 else 1
+            most = int(values.max()) + 1 if len(values) else 0
+            if not judge and o.dim() > 1 and 1 < count < most:  # a loss by hand that reads something else: distances
+                return Task("other", 0, "numbers")
+            return Task("classes", max(most, count), "index", axis=axis)
         if y.dim() >= 2 and y.shape[-1] > 1 and bool((y.sum(-1) - 1).abs().max() < 1e-4):
             return Task("classes", y.shape[-1], "one-hot")
-    if y.dim() == 2 and y.shape[1] > 1 and len(values) <= 2 and _two(values):
-        if bool((y.double().sum(1) == 1).all()):
+    if y.dim() >= 2 and y[0].numel() > 1 and len(values) <= 2 and _two(values):
+        if y.dim() == 2 and bool((y.double().sum(1) == 1).all()):
             return Task("classes", y.shape[1], "one-hot")
-        return Task("labels", y.shape[1], "numbers")
+        return Task("labels", y[0].numel(), "numbers")
     if whole and y.dim() > 1 and len(values) > 2:
         return Task("other", 0, "numbers")
+    if column and o[0].numel() == 1 and judge in SQUARED and is_class_number(y, values):
+        return Task("classes", len(values), "rounded", values.min().item(), values.max().item())
     return Task("numbers", 1 if column else y[0].numel(), "numbers")
+
+
+SQUARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+EVEN = 0.3
+"""The rarest class has at least this share of the examples of the commonest: counts and ratings thin out."""
+
+
+def is_class_number(y: Tensor, values: Tensor) -> bool:
+    """Whether numbers look like the numbers of classes: 0..K-1 or 1..K, each about as often."""
+    if not 3 <= len(values) <= FEW or not _whole(values) or values.min().item() not in (0, 1):
+        return False
+    if values.max() - values.min() + 1 != len(values):
+        return False
+    counts = (y.reshape(-1) - values.min()).long().bincount().tolist()
+    return min(counts) >= max(3.0, EVEN * max(counts))
 
 
 def _two(values: Tensor) -> bool:

@@ -1,5 +1,6 @@
-"""A subject from a recipe: every branch is built anew from the recipe with its changes laid over it, then trained by the
-same updates as every training of the package."""
+"""A subject from a recipe: every branch is built anew from the recipe with its changes laid over it.
+
+It is trained by the same updates as every training of the package."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from netwright.doctor.subject import Change, Live, Pair, Subject
 from netwright.doctor.task import Task
 from netwright.errors import UsageError
 from netwright.language import say
+from netwright.measures.anatomy import anatomy
 from netwright.networks.blocks import Scores
 from netwright.parts.sequences import Ragged, Sequences
 from netwright.recipe import MODULE, Recipe
@@ -43,10 +45,10 @@ class RecipeLive(Live):
     """A branch built from a recipe."""
 
     def __init__(self, subject: "RecipeSubject", recipe: Recipe, dataset: Dataset) -> None:
-        self.recipe, self.dataset, self.task = recipe, dataset, subject.task
+        self.subject, self.recipe, self.dataset, self.task = subject, recipe, dataset, subject.task
         network = check_model(recipe, build(recipe, dataset.inputs, dataset.outputs))
         prepare(network, dataset, recipe.seed)
-        where = launch({**recipe.table("training"), "precision": "float32", "compile": False})
+        where = launch({**recipe.table("training"), "precision": "float32", "compile": False}, subject.work)
         where.impose()
         job = Job(dataset, recipe, network, where, Progress(quiet=True))
         self.state, self.made = new_state(job), new_batches(job)
@@ -96,6 +98,8 @@ class RecipeLive(Live):
             return self.forward(pair).float()
 
     def skill(self, pairs: Sequence[Pair], sigmoid: bool = False) -> float:
+        if self.dataset is not self.subject.dataset:
+            pairs = self._read_again(pairs)
         if self.task.is_judged:
             return super().skill(pairs, False)  # networks of recipes end in scores
         base = constant_tokens(self.dataset)
@@ -105,6 +109,20 @@ class RecipeLive(Live):
             losses = [(self.loss_on(pair).item(), len(pair)) for pair in pairs]
         return 1 - sum(loss * count for loss, count in losses) / max(1, sum(count for _, count in losses)) / base
 
+    def _read_again(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """The same examples as this branch's data set encodes them, where it reads them in another way."""
+        found = []
+        for pair in pairs:
+            positions = pair.source.examples
+            inputs, targets = self.dataset.encode(positions), self.dataset.source.targets
+            if targets is None or isinstance(pair.targets, Sequences):
+                found.append(pair)
+                continue
+            wanted = self.dataset.targets.encode(targets[positions])
+            assert isinstance(wanted, Tensor)
+            found.append(pair_of(Batch(inputs, wanted, None, positions, 0)))
+        return found
+
 
 class RecipeSubject(Subject):
     """A recipe and its data."""
@@ -112,14 +130,22 @@ class RecipeSubject(Subject):
     keeps_best = True
 
     def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
-        self.recipe = recipe if "batch_size" in recipe.table("data") and "epochs" in recipe.table("training") else resolve(recipe, dataset)
+        self.recipe = recipe if is_resolved(recipe) else resolve(recipe, dataset)
         if self.recipe.table("network")["name"] == MODULE:
-            raise UsageError(say("a module from Python is examined in Python: examine(module, loss, optimizer, batches)"))
+            raise UsageError(
+                say("a module from Python is examined in Python: examine(module, loss, optimizer, batches)")
+            )
         self.dataset = dataset
         self.datasets: dict[str, Dataset] = {}
         name = self.recipe.table("loss")["name"]
-        self.judge = JUDGES.get(name, "") if settings(self.recipe, "loss").get("link", "identity") in ("identity", "softmax", "sigmoid") else ""
+        self.judge = (
+            JUDGES.get(name, "")
+            if settings(self.recipe, "loss").get("link", "identity") in ("identity", "softmax", "sigmoid")
+            else ""
+        )
         self.task = task_of(dataset)
+        network = build(self.recipe, dataset.inputs, dataset.outputs)
+        self.work = anatomy(network, dataset.inputs).macs * self.recipe.table("data")["batch_size"]
         with self.live() as live:
             assert isinstance(live, RecipeLive)
             self.epoch, self.total = live.made.per_epoch, live.state.total_steps
@@ -134,7 +160,11 @@ class RecipeSubject(Subject):
         threads = torch.get_num_threads()
         with torch.random.fork_rng(devices=[]):
             try:
-                yield RecipeLive(self, recipe, self.data_of(recipe))
+                branch = RecipeLive(self, recipe, self.data_of(recipe))
+                for change in changes:
+                    if change.apply is not None and change.cost != 1:  # a step of it stands for several
+                        change.apply(branch)
+                yield branch
             finally:
                 if torch.get_num_threads() != threads:
                     torch.set_num_threads(threads)
@@ -155,6 +185,12 @@ class RecipeSubject(Subject):
         if key not in self.datasets:
             self.datasets[key] = read(asked["path"], **{name: value for name, value in asked.items() if name != "path"})
         return self.datasets[key]
+
+
+def is_resolved(recipe: Recipe) -> bool:
+    """Whether every choice that the data would decide is written in the recipe."""
+    named = all("name" in recipe.table(table) for table in ("network", "loss", "optimizer", "schedule"))
+    return named and "batch_size" in recipe.table("data") and "log_steps" in recipe.table("training")
 
 
 def with_patch(recipe: Recipe, patch: dict[str, Any]) -> Recipe:

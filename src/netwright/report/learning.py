@@ -22,16 +22,16 @@ def blocks(rows: list[Any], report: dict[str, Any], main: str, label: Callable[[
         Line(say("training"), "train", _points(places, found, "train_loss")),
         Line(say("validation"), "validation", _points(places, found, "validation", "loss")),
     ]
-    charts = [_chart(say("Loss"), loss, across, say("loss"), best)]
+    charts = [chart(say("Loss"), loss, across, say("loss"), best)]
     if watched:
         line = Line(say("validation"), "validation", _points(places, found, "validation", watched))
         title = label(watched)[:1].upper() + label(watched)[1:]
-        charts.append(_chart(title, [line], across, label(watched), best, watched in markup.SHARES))
+        charts.append(chart(title, [line], across, label(watched), best, watched in markup.SHARES))
     for key, title in (("lr", say("Learning rate")), ("gradient_norm", say("Gradient norm"))):
         points = _points(places, found, key)
         if key != "lr" or len({y for _, y in points}) > 1:  # a constant rate stands in the recipe
-            charts.append(_chart(title, [Line(title, "plain", points)], across, title.lower()))
-    charts = [chart for chart in charts if chart]
+            charts.append(chart(title, [Line(title, "plain", points)], across, title.lower()))
+    charts = [one for one in charts if one]
     return [f'<div class="pair">{"".join(charts)}</div>' if charts else "", _table(found, watched, label)]
 
 
@@ -66,7 +66,8 @@ def _points(places: list[float | None], rows: list[dict[str, Any]], *keys: str) 
     return points
 
 
-def _chart(title: str, lines: list[Line], across: str, up: str, best: float | None = None, shares: bool = False) -> str:
+def chart(title: str, lines: list[Line], across: str, up: str, best: float | None = None, shares: bool = False) -> str:
+    """A chart with its caption and a key to its lines; empty where there is nothing to draw."""
     picture = drawing.curves(title, lines, across, up, best, shares)
     if not picture:
         return ""

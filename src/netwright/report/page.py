@@ -1,7 +1,7 @@
 """One self-contained HTML page for a run: no script, no request, nothing that is not escaped."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -50,6 +50,12 @@ def page(run: Mapping[str, Any]) -> str:
         facts.recipe(run.get("recipe")),
         facts.environment(mapping(run.get("run"))),
     ]
+    header = f"{_opening(title, report, data, main)}{_contents(blocks)}"
+    return document(title, header, blocks)
+
+
+def document(title: str, header: str, blocks: Iterable[str]) -> str:
+    """A whole page in the house's style, in the current language, that needs nothing beside itself."""
     style = files("netwright.report").joinpath("style.css").read_text(encoding="utf-8")
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -58,9 +64,8 @@ def page(run: Mapping[str, Any]) -> str:
         f"<title>{text(title)} \u00b7 Netwright</title><style>{style}</style>"
     )
     tongue = "zh-Hans" if language() == "zh" else "en"
-    header = f"<header>{_opening(title, report, data, main)}{_contents(blocks)}</header>"
     foot = f"<footer>{text(say('Made by Netwright. This page is complete in itself and works offline.'))}</footer>"
-    body = f"{header}<main>{''.join(blocks)}</main>{foot}"
+    body = f"<header>{header}</header><main>{''.join(blocks)}</main>{foot}"
     return f'<!doctype html>\n<html lang="{tongue}"><head>{head}</head><body>{body}</body></html>\n'
 
 

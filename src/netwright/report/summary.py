@@ -24,6 +24,7 @@ from netwright.training.job import Job, units_of
 from netwright.training.keeper import Outcome
 from netwright.training.objective import on_outputs
 from netwright.training.plan import settings
+from netwright.training.quotients import watched
 
 BASELINE_ROWS = 10_000
 """Baselines learn from at most so many training examples, drawn by a fixed seed."""
@@ -40,6 +41,7 @@ def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, A
     scores["test"] |= {name: found["value"] for name, found in judged.metrics.items()}
     found_baselines = baseline_scores(dataset)
     trace = _trace(job, forward, outcome, scores["validation"], judged)
+    trace = replace(trace, behind=behind(judged, found_baselines), quotients=_quotients(job))
     if trace.non_finite is None and judged.not_finite:
         trace = replace(trace, non_finite=_untestable(dataset, answered["test"], outcome))
     findings, notes = examine(trace)
@@ -62,6 +64,28 @@ def summarise(job: Job, forward: Forward, outcome: Outcome) -> tuple[dict[str, A
         **bag_scores(dataset, forward, job.recipe.seed),
     }
     return report, stored(dataset, answered["test"])
+
+
+def behind(judged: Judgement, found: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The best baseline where it is better than the network beyond the interval of the network's score, and by 5
+    points; None elsewhere."""
+    name = {"classify": "accuracy", "regress": "r2"}.get(judged.task, "")
+    own = judged.metrics.get(name)
+    best = max(((scores.get(name) or -math.inf, label) for label, scores in found.items()), default=(-math.inf, ""))
+    if (
+        own is None
+        or own["value"] is None
+        or best[0] - own["value"] < 0.05
+        or best[0] <= (own.get("high") or own["value"])
+    ):
+        return None
+    return {"metric": name, "reached": own["value"], "baseline": best[1], "value": best[0]}
+
+
+def _quotients(job: Job) -> list[float]:
+    """The line quotients in the run's log; none without a folder."""
+    rows = watched(job.folder.rows()) if job.folder is not None else []
+    return [row["q"] for row in rows if "q" in row]
 
 
 def judge_split(dataset: Dataset, split: str, found: Answers) -> Judgement:

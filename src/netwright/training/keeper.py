@@ -20,6 +20,7 @@ from netwright.training.loop import Step, settle
 from netwright.training.plan import settings
 from netwright.training.procedure import Procedure
 from netwright.training.progress import number
+from netwright.training.quotients import Quotients
 from netwright.training.saver import Failure, Saver, Snapshot
 from netwright.training.spread import align
 from netwright.training.state import State
@@ -69,6 +70,7 @@ class Keeper:
         self.speeds: list[float] = []
         self.until = until(job.training, job.dataset)
         self.procedure = Procedure(job, self.until)
+        self.quotients = Quotients(state, job.training["log_steps"])
         self.forward = Forward(
             state.model, job.dataset.targets, job.recipe.table("loss")["name"], settings(job.recipe, "loss"),
             job.launch.device, job.launch.precision, job.launch.layout, job.ranks,
@@ -118,7 +120,7 @@ class Keeper:
             found["parts"] = {name: float(value) for name, value in step.terms.parts.items()}
         if self.state.skipped:
             found["skipped"] = self.state.skipped
-        self._append(step, found, speed)
+        self._append(step, found | self.quotients.row(), speed)
 
     def _append(self, step: Step, found: dict[str, Any], speed: float | None) -> None:
         row = {"step": step.number, "epoch": step.epoch + 1, **found, "lr": self.state.lr}
@@ -275,6 +277,7 @@ class Keeper:
         self.state.norm = _nan(facts["gradient_norm"])
         self.stopped, self.non_finite = facts["stopped"], facts["non_finite"]
         self.seconds_before = facts["seconds"]
+        self.quotients.remember(self.state)
         if self.job.folder is not None and self.saver is not None:
             there = self.job.folder.rows_bytes()
             if there < facts.get("rows_bytes", 0):

@@ -48,7 +48,8 @@ def saving(keeper: Keeper) -> Iterator[None]:
 
 def _train(job: Job, keeper: "Keeper", watch: Watch) -> None:
     try:
-        for step in steps(keeper.state, keeper.batches, job.training["epochs"], job.probes):
+        probes = (*job.probes, keeper.quotients.after)
+        for step in steps(keeper.state, keeper.batches, job.training["epochs"], probes):
             keeper.after_step(step)
             if step.epoch_done and keeper.after_epoch(step):
                 break

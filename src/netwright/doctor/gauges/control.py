@@ -34,6 +34,8 @@ FEW = 30
 """With fewer examples, and none given to be scored on, none are held out."""
 FOLDED = 400
 """Fewer than so many examples are scored by folds, each example once; of more, a third is held out."""
+NUMBERS = 100_000_000
+"""Of wide examples fewer are drawn: so many numbers are held at once."""
 SIGNAL = 2.0
 """So many standard errors above the best constant answer count as signal."""
 
@@ -200,7 +202,7 @@ def table_of(
     """
     x, y = _checked(x, y, kind, form)
     form = form_of(x) if form == "auto" else form
-    rows = _drawn(y, most, seed)
+    rows = _drawn(y, _affordable(x, most), seed)
     targets, count = _targets(y[rows], kind)
     return Table(examples_of(x[rows], form), targets, Question(kind, count, seed, work), form), rows
 
@@ -229,7 +231,8 @@ def _tables(
                 shape=(*x.shape[1:], *y.shape[1:]),
             )
         )
-    rows, places = _drawn(y, most, seed), _drawn(wanted, max(FEW, round(SCORED * min(1, share))), seed + 1)
+    rows = _drawn(y, _affordable(x, most), seed)
+    places = _drawn(wanted, _affordable(x, max(FEW, round(SCORED * min(1, share)))), seed + 1)
     form = form_of(x) if form == "auto" else form
     both = examples_of(np.concatenate([x[rows], more[places]]), form)
     targets, count = _targets(np.concatenate([y[rows], wanted[places]]), kind)
@@ -255,6 +258,10 @@ def _checked(x: np.ndarray, y: np.ndarray, kind: str, form: str) -> tuple[np.nda
     if len(x) != len(y):
         raise DataError(say("{count} examples stand beside {targets} targets", count=len(x), targets=len(y)))
     return x, y
+
+
+def _affordable(x: np.ndarray, most: int) -> int:
+    return min(most, max(2 * FEW, NUMBERS // max(1, math.prod(x.shape[1:]))))
 
 
 def _drawn(y: np.ndarray, most: int, seed: int) -> Int[np.ndarray, "rows"]:
@@ -285,7 +292,7 @@ def score(said: Float[np.ndarray, "asked outputs"], truth: np.ndarray, question:
     mean = base.mean(0)
     kept = mean > 0
     if not kept.any():
-        return Score(1.0 if not wrong.any() else 0.0, 0.0)
+        return Score(0.0, 0.0)  # one answer is right for all: nothing can be better than constant
     ratio = wrong.mean(0)[kept] / mean[kept]
     skill = float(1 - ratio.mean())
     part = ((wrong[:, kept] - np.maximum(ratio, 0) * base[:, kept]) / mean[kept]).mean(1)

@@ -92,7 +92,7 @@ def examples_of(x: np.ndarray, form: str = "auto") -> Examples:
 
 
 def _thinned(x: np.ndarray) -> Float[np.ndarray, "examples columns"]:
-    flat = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0)
+    flat = x.reshape(len(x), -1) if x.size else np.zeros((len(x), 1), dtype=np.float32)
     most = max(1, VALUES // max(1, len(x)))
     if flat.shape[1] > most:
         flat = flat[:, np.linspace(0, flat.shape[1] - 1, most).astype(int)]
@@ -116,9 +116,9 @@ def _bag(x: np.ndarray) -> Float[np.ndarray, "examples columns"]:
         whole = np.nan_to_num(x.astype(np.float64)).astype(np.int64)
     found, place, counts = np.unique(whole, return_inverse=True, return_counts=True)
     common = np.sort(np.argsort(-counts, kind="stable")[:TOKENS])
-    column = np.full(len(found), -1)
-    column[common] = np.arange(len(common))
-    column = column[place].reshape(whole.shape)
+    column_of = np.full(len(found), -1)
+    column_of[common] = np.arange(len(common))
+    column = column_of[place.reshape(-1)].reshape(whole.shape)
     bag = np.zeros((len(x), len(common)), dtype=np.float32)
     row = np.broadcast_to(np.arange(len(x))[:, None], whole.shape)
     known = column >= 0
@@ -130,6 +130,22 @@ def _bag(x: np.ndarray) -> Float[np.ndarray, "examples columns"]:
     return bag
 
 
+def _centre(rows: Float[np.ndarray, "examples columns"]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std of the finite values of each column."""
+    finite = np.isfinite(rows)
+    count = np.maximum(1, finite.sum(0))
+    exact = np.where(finite, rows, 0).astype(np.float64)
+    mean = exact.sum(0) / count
+    return mean, np.sqrt(np.where(finite, (exact - mean) ** 2, 0).sum(0) / count)
+
+
+def varying(rows: Float[np.ndarray, "examples columns"]) -> np.ndarray:
+    """Which columns hold more than one value, rounding apart."""
+    mean, spread = _centre(rows)
+    found: np.ndarray = spread > 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    return found
+
+
 def standardised(
     train: Float[np.ndarray, "examples columns"], *others: Float[np.ndarray, "other columns"]
 ) -> list[Float[np.ndarray, "some kept"]]:
@@ -137,12 +153,8 @@ def standardised(
 
     Formula: (x - mean) / std, drawn in to [-10, 10]; mean and std over the finite values
     """
-    finite = np.isfinite(train)
-    count = np.maximum(1, finite.sum(0))
-    exact = np.where(finite, train, 0).astype(np.float64)
-    mean = exact.sum(0) / count
-    spread = np.sqrt(np.where(finite, (exact - mean) ** 2, 0).sum(0) / count)
-    kept = spread > 1e-7 * np.maximum(np.abs(mean), 1e-30)
+    mean, spread = _centre(train)
+    kept = varying(train)
     if not kept.any():
         kept[:1] = True
     scale = np.where(spread > 0, spread, 1.0)

@@ -13,7 +13,8 @@ from netwright.doctor.subject import Live, Pair, Subject, untouched
 from netwright.doctor.task import first_tensor
 
 STEPS = 150
-"""Running statistics with a momentum of 0.1 have forgotten their start after so many steps."""
+"""Running statistics with a momentum of 0.1 have forgotten their start after so many steps. At a high learning rate
+those of a healthy network lag behind: a loss in use of 0.64 beside 0.12 in training was measured before settling."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Modes:
     @property
     def ratio(self) -> float:
         """The loss in evaluation by that in training; NaN where neither is a positive number."""
-        return self.loss_eval / self.loss_train if self.loss_train > 1e-9 and math.isfinite(self.loss_eval) else math.nan
+        return (
+            self.loss_eval / self.loss_train if self.loss_train > 1e-9 and math.isfinite(self.loss_eval) else math.nan
+        )
 
 
 def compare_modes(subject: Subject, steps: int = STEPS, seconds: float = 4.0) -> Modes:
@@ -45,25 +48,38 @@ def compare_modes(subject: Subject, steps: int = STEPS, seconds: float = 4.0) ->
             live.forward(subject.batches[0])
         batched = [op for op in trace.ops if op.name == "batch_norm"]
         if any(op.name in NORMS | DROPOUTS for op in trace.ops):
-            _warm(live, subject, steps, seconds)
+            _warm(live, subject, steps, seconds, settle=40 if batched else 0)
         pairs = subject.sample(512)
-        swaps = {op.key: _kept for op in trace.ops if op.name in DROPOUTS}
+        swaps: dict[tuple[str, int], Swap] = {op.key: _kept for op in trace.ops if op.name in DROPOUTS}
         here = [_read(live, pair, True, swaps) for pair in pairs]
         there = [_read(live, pair, False, swaps) for pair in pairs]
         size = sum(map(len, pairs))
-        losses = [sum(loss * len(pair) for (loss, _), pair in zip(mode, pairs, strict=True)) / size for mode in (here, there)]
+        losses = [
+            sum(loss * len(pair) for (loss, _), pair in zip(mode, pairs, strict=True)) / size for mode in (here, there)
+        ]
         similar = _similarity([o for _, o in here], [o for _, o in there])
         changes = _read(live, pairs[0], False, {})[1], _read(live, pairs[0], False, {}, 1)[1]
-        return Modes(losses[0], losses[1], similar, not torch.equal(*changes), _depends(live, pairs[0], swaps), live.steps,
-                     tuple(op.where for op in batched))  # fmt: skip
+        return Modes(
+            losses[0],
+            losses[1],
+            similar,
+            not torch.equal(*changes),
+            _depends(live, pairs[0], swaps),
+            live.steps,
+            tuple(op.where for op in batched),
+        )
 
 
-def _warm(live: Live, subject: Subject, steps: int, seconds: float) -> None:
+def _warm(live: Live, subject: Subject, steps: int, seconds: float, settle: int) -> None:
+    """Train, then read batches with the weights at rest: running statistics that only lag behind come up."""
     began = time.monotonic()
     for _ in range(min(steps, subject.total or steps)):
         live.step()
         if time.monotonic() - began > seconds:
             break
+    with torch.no_grad():
+        for place in range(settle):
+            live.forward(subject.batches[place % len(subject.batches)])
 
 
 def _kept(op: Op, func: object) -> Tensor:
@@ -72,7 +88,9 @@ def _kept(op: Op, func: object) -> Tensor:
 
 
 @torch.no_grad()
-def _read(live: Live, pair: Pair, training: bool, swaps: dict[tuple[str, int], Swap], draw: int = 0) -> tuple[float, Tensor]:
+def _read(
+    live: Live, pair: Pair, training: bool, swaps: dict[tuple[str, int], Swap], draw: int = 0
+) -> tuple[float, Tensor]:
     """Loss and outputs of a batch in one mode. Modules that the person keeps in evaluation mode stay there."""
     modes = [(module, module.training) for module in live.model.modules()]
     found: list[Tensor] = []
@@ -91,7 +109,9 @@ def _read(live: Live, pair: Pair, training: bool, swaps: dict[tuple[str, int], S
 
 
 def _similarity(here: list[Tensor], there: list[Tensor]) -> float:
-    if not all(a.shape == b.shape and a.dim() and a.shape[1:] == here[0].shape[1:] for a, b in zip(here, there, strict=True)):
+    if not all(
+        a.shape == b.shape and a.dim() and a.shape[1:] == here[0].shape[1:] for a, b in zip(here, there, strict=True)
+    ):
         return math.nan
     one, other = (torch.cat([o.reshape(len(o), -1) for o in mode]) for mode in (here, there))
     middle = one.mean(0)
@@ -103,18 +123,22 @@ def _similarity(here: list[Tensor], there: list[Tensor]) -> float:
 
 @torch.no_grad()
 def _depends(live: Live, pair: Pair, swaps: dict[tuple[str, int], Swap]) -> bool:
-    """Change every example but the first: does the first one's answer move?"""
+    """Change every example but one: does its answer move? The first is asked, and the last, which may have read it."""
     size = len(pair)
     tensors = [isinstance(part, Tensor) and part.dim() > 0 and len(part) == size for part in pair.inputs]
     if size < 3 or not all(tensors):
         return False
-    order = torch.tensor([0, *([1] * (size - 1))], device=pair.inputs[0].device)
-    other = Pair(tuple(part[order] for part in pair.inputs), pair.targets, pair.source)
+    moved = [0.0]
     try:
-        one, two = _read(live, pair, False, swaps)[1], _read(live, other, False, swaps)[1]
+        one = _read(live, pair, False, swaps)[1]
+        for kept in (0, size - 1):
+            order = torch.full((size,), 1, device=pair.inputs[0].device)
+            order[kept] = kept
+            other = Pair(tuple(part[order] for part in pair.inputs), pair.targets, pair.source)
+            two = _read(live, other, False, swaps)[1]
+            if one.shape != two.shape or len(one) != size:
+                return False
+            moved.append((one[kept] - two[kept]).abs().max().item())
     except RuntimeError:
         return False
-    if one.shape != two.shape or len(one) != size:
-        return False
-    scale = max(one.abs().max().item(), 1e-6)
-    return (one[0] - two[0]).abs().max().item() > 1e-3 * scale
+    return max(moved) > 1e-3 * max(one.abs().max().item(), 1e-6)

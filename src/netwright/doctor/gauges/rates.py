@@ -37,9 +37,12 @@ class Rates:
 
     @property
     def advised(self) -> float:
-        """A rate to train with: a third of the steep one, at most a tenth of the diverging one."""
-        found = [rate for rate in (self.steep / 3, self.diverging / 10) if math.isfinite(rate)]
-        return _rounded(min(found)) if found else math.nan
+        """A rate to train with: between a third of the steep one and a tenth of the diverging one, in the middle of the
+        two on the scale of logarithms."""
+        if not math.isfinite(self.steep):
+            return _rounded(self.diverging / 10) if math.isfinite(self.diverging) else math.nan
+        low, high = self.steep / 3, min(self.diverging / 10, 3 * self.steep)
+        return _rounded(math.sqrt(low * high))
 
 
 def rate_range(

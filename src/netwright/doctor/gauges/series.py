@@ -34,4 +34,6 @@ class Series:
     def median_updates(self) -> dict[str, float]:
         """By parameter: the median of |dw| / |w|."""
         names = {name for one in self.measures for name in one.updates}
-        return {name: median(one.updates[name] for one in self.measures if name in one.updates) for name in sorted(names)}
+        return {
+            name: median(one.updates[name] for one in self.measures if name in one.updates) for name in sorted(names)
+        }

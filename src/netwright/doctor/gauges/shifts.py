@@ -51,8 +51,8 @@ def shift(
 ) -> Shift | None:
     """How far two splits differ; None where one has under two rows or they differ in their number of features.
 
-    Formula: d = (mean_v - mean_t) / sqrt((var_t + var_v) / 2), standard error sqrt(1 / n_t + 1 / n_v + d^2 / 2 n); scale
-        std_v / std_t, standard error of its logarithm from the fourth moment
+    Formula: d = (mean_v - mean_t) / sqrt((var_t + var_v) / 2), standard error sqrt(1 / n_t + 1 / n_v + d^2 / 2 n);
+        scale = std_v / std_t, standard error of its logarithm from the fourth moment
     """
     if train.ndim != 2 or validation.ndim != 2 or train.shape[1] != validation.shape[1]:
         return None

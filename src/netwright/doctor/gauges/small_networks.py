@@ -143,7 +143,7 @@ def _learn(
         batch, at = row[at : at + BATCH], at + BATCH
         adam.param_groups[0]["lr"] = 3e-3 * (1 - 0.9 * step / steps)
         adam.zero_grad()
-        loss(forward(weights, x[batch]), targets[batch]).backward()  # type: ignore[no-untyped-call]
+        loss(forward(weights, x[batch]), targets[batch]).backward()
         adam.step()
         if len(aside) and (step + 1) % max(1, steps // LOOKS) == 0:
             with torch.no_grad():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ SATURATED = 0.07
 """A sigmoid or tanh is saturated where its slope is below this share of its largest: beyond about |z| = 4 and 2."""
 OFTEN = 0.9
 """A unit counts as saturated where it is so on this share of the examples."""
+ROWS = 512
+"""At most about so many examples and places of a batch go into a layer's spread."""
+PARTING = 4
+"""After so many steps units that can part have parted."""
 LARGEST = 16
 """At most so many values (as a power of two, times 2**10) of an activation are looked at in one batch."""
 
@@ -41,7 +45,7 @@ class Layer:
     """Of what the activation reads (or of the output, where there is none), over all examples and units."""
     pre_mean: float
     spread: float
-    """The standard deviation across examples, averaged over units: what it tells one example from another by."""
+    """The standard deviation across examples (and places), averaged over units: what tells one from another."""
     activity: float
     """The share of units with a slope on at least one example; NaN without activation, as the next three."""
     dead: float
@@ -86,7 +90,8 @@ class Start:
     gradients: dict[str, float] = field(default_factory=dict)
     """By parameter: the root of the mean squared gradient; parameters without one are not in it."""
     twins: dict[str, float] = field(default_factory=dict)
-    """By weight: the share of rows that equal another's, and whose gradients do too."""
+    """By weight: the share of rows that equal another's, and whose gradients do too, now and after a few steps. (The
+    end of a residual branch and the head may both begin at zero; they part in the second step.)"""
     equal_rows: dict[str, float] = field(default_factory=dict)
     """By weight: the share of rows that equal another's."""
     zero: list[str] = field(default_factory=list)
@@ -136,10 +141,12 @@ class Tally:
         self.total += z.sum().item()
         self.squares += z.square().sum().item()
         if sum(map(len, self.rows)) < EXAMPLES:
-            units = z if z.dim() < 3 else z.movedim(self.axis, 1).flatten(2).mean(2)
-            self.rows.append(units.reshape(len(units), -1)[:, :256].cpu())
+            units = z.movedim(self.axis, -1).flatten(0, -2) if z.dim() > 2 else z.reshape(len(z), -1)
+            self.rows.append(units[:: max(1, len(units) // ROWS), :256].cpu())
 
-    def units(self, name: str, z: Tensor, func: Callable[..., Any], rest: tuple[Any, ...], settings: dict[str, Any]) -> None:
+    def units(
+        self, name: str, z: Tensor, func: Callable[..., Any], rest: tuple[Any, ...], settings: dict[str, Any]
+    ) -> None:
         """Which units have a slope, and which next to none."""
         slope = slopes(name, z, func, rest, settings)
         if slope is None or slope.dim() < 2:
@@ -172,11 +179,24 @@ def measure_start(subject: Subject, examples: int = EXAMPLES) -> Start:
         for place, pair in enumerate(pairs):
             losses.append((_one(live, pair, swaps, outputs, sums, place % 2), len(pair)))
         base = constant_loss(live, subject)
-        return _start(subject, live, tallies, sums, outputs, losses, base)
+        start = _start(subject, live, tallies, sums, outputs, losses, base)
+        return replace(start, twins=_still_twins(live, start)) if max(start.twins.values(), default=0.0) > 0 else start
+
+
+def _still_twins(live: Live, start: Start) -> dict[str, float]:
+    """The shares after a few steps, where they are smaller."""
+    live.run(PARTING)
+    _, gradients = live.gradient(live.batch())
+    own = live.parameters
+    return {
+        name: min(share, twins(own[name].detach(), gradients.get(name))[0]) if share > 0 and name in own else share
+        for name, share in start.twins.items()
+    }
 
 
 def _one(
-    live: Live, pair: Pair, swaps: dict[tuple[str, int], Swap], outputs: list[Tensor], sums: dict[str, list[Tensor]], half: int
+    live: Live, pair: Pair, swaps: dict[tuple[str, int], Swap], outputs: list[Tensor],
+    sums: dict[str, list[Tensor]], half: int,
 ) -> float:  # fmt: skip
     """One batch forward and backward; its loss."""
     hook = live.model.register_forward_hook(lambda _, __, found: outputs.append(first_tensor(found).detach()))
@@ -262,7 +282,9 @@ def _start(
     weights = {name: p.detach() for name, p in own.items() if p.dim() > 1 and len(p) > 1}
     embedded = {tally.weight for tally in tallies if tally.op.name == "embedding"}
     alike = {
-        name: twins(weight, means.get(name)) for name, weight in weights.items() if name not in embedded and weight.numel()
+        name: twins(weight, means[name])
+        for name, weight in weights.items()
+        if name not in embedded and name in means and weight.numel()
     }
     loss0 = sum(loss * size for loss, size in losses) / count
     same = [o.reshape(len(o), -1).float().cpu() for o in outputs if o.dim() and o[0].shape == outputs[0][0].shape]
@@ -270,16 +292,26 @@ def _start(
     numbers, y = subject.numbers(EXAMPLES), flat_targets(subject.batches[0].targets)
     finite = math.isfinite(loss0) and bool(torch.isfinite(flat).all()) and all(map(math.isfinite, rms.values()))
     return Start(
-        loss0, base, _std(flat.reshape(-1)), _std(flat), _std(y.float()) if subject.task.kind == "numbers" else 1.0,
+        loss0,
+        base,
+        _std(flat.reshape(-1)),
+        _std(flat),
+        _std(y.float()) if subject.task.kind == "numbers" else 1.0,
         numbers.float().square().mean().sqrt().item() if numbers is not None else math.nan,
-        [_layer(tally, own, rms, alike) for tally in tallies], count, finite, rms,
-        {name: pair[0] for name, pair in alike.items()}, {name: pair[1] for name, pair in alike.items()},
+        [_layer(tally, own, rms, alike) for tally in tallies],
+        count,
+        finite,
+        rms,
+        {name: pair[0] for name, pair in alike.items()},
+        {name: pair[1] for name, pair in alike.items()},
         [name for name, weight in weights.items() if not weight.any()],
         {name: _cosine(*halves) for name, halves in sums.items()} if len(losses) > 1 else {},
-    )  # fmt: skip
+    )
 
 
-def _layer(tally: Tally, own: dict[str, nn.Parameter], rms: dict[str, float], alike: dict[str, tuple[float, float]]) -> Layer:
+def _layer(
+    tally: Tally, own: dict[str, nn.Parameter], rms: dict[str, float], alike: dict[str, tuple[float, float]]
+) -> Layer:
     op, behind, nan = tally.op, tally.activation, math.nan
     mean = tally.total / tally.count if tally.count else nan
     variance = max(0.0, tally.squares / tally.count - mean**2) if tally.count else nan
@@ -293,13 +325,26 @@ def _layer(tally: Tally, own: dict[str, nn.Parameter], rms: dict[str, float], al
     shape = op.tensor.shape if isinstance(op.tensor, Tensor) else (1,)
     rows = [row for row in tally.rows if row.shape[1] == tally.rows[0].shape[1]]
     return Layer(
-        op.path, op.name, op.key, int(shape[tally.axis]) if len(shape) > 1 else 1,
-        behind.name if behind else "", behind.key if behind else ("", -1), math.sqrt(variance), mean,
-        _std(torch.cat(rows)) if rows else nan, 1 - dead, dead, tally.still / tally.values if tally.values else nan,
-        saturated, alike.get(tally.weight, (0.0, 0.0))[0], scale,
-        math.sqrt(tally.gradient / tally.gradient_count) if tally.gradient_count else nan, of,
-        tally.weight, tally.normed,
-    )  # fmt: skip
+        op.path,
+        op.name,
+        op.key,
+        int(shape[tally.axis]) if len(shape) > 1 else 1,
+        behind.name if behind else "",
+        behind.key if behind else ("", -1),
+        math.sqrt(variance),
+        mean,
+        _std(torch.cat(rows)) if rows else nan,
+        1 - dead,
+        dead,
+        tally.still / tally.values if tally.values else nan,
+        saturated,
+        alike.get(tally.weight, (0.0, 0.0))[0],
+        scale,
+        math.sqrt(tally.gradient / tally.gradient_count) if tally.gradient_count else nan,
+        of,
+        tally.weight,
+        tally.normed,
+    )
 
 
 def _std(values: Tensor) -> float:

@@ -154,7 +154,8 @@ def _non_finite(x: np.ndarray, form: str) -> tuple[int, tuple[int, ...], tuple[i
     """How many numbers are NaN or infinite, in which rows and features; a few thousand numbers at a time."""
     if not np.issubdtype(x.dtype, np.inexact) or not x.size:
         return 0, (), ()
-    count, rows = 0, []
+    count = 0
+    rows: list[int] = []
     width = 1 if form == "tokens" else x.shape[1] if x.ndim in (2, 4) else x.shape[-1]
     hit = np.zeros(width, dtype=bool)
     step = max(1, 4_000_000 // max(1, x[0].size))
@@ -199,7 +200,7 @@ def _statistics(flat: Float[np.ndarray, "rows features"], finite: np.ndarray) ->
 
 
 def sentinels(flat: Float[np.ndarray, "rows features"]) -> list[Sentinel]:
-    """Values that stand for `missing`: one end of a feature, shared by more than 5 %, farther off than the rest is wide.
+    """Values that stand for `missing`: one end of a feature, shared by over 5 %, farther off than the rest is wide.
 
     Not so are yes-no columns, ordinals, and natural ends such as 0 and 255. A value of -99, -999, ... where all others
     are 0 or more counts at any distance.

@@ -76,9 +76,12 @@ def scan_targets(y: np.ndarray, kind: str = "auto") -> Targets | None:
     whole = bool(known.size) and bool((known == np.rint(known)).all())
     kind = _kind(values, distinct, whole, y.dtype) if kind == "auto" else kind
     if kind in ("one-hot", "labels"):
-        distinct, counts = np.arange(values.shape[-1]), np.nansum(values > values.min(), axis=0).reshape(-1)
+        distinct = np.arange(values.shape[-1], dtype=np.float64)
+        counts = (
+            (values > np.nanmin(values)).reshape(-1, len(distinct)).sum(0) if known.size else np.zeros(len(distinct))
+        )
     has_classes = kind != "numbers" and len(counts) > 0
-    order = np.argsort(-counts, kind="stable")[:COUNTED] if has_classes else []
+    order = np.argsort(-counts, kind="stable")[: COUNTED if has_classes else 0]
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = (float(known.mean()), float(known.std())) if known.size else (0.0, 0.0)
     return Targets(
@@ -96,7 +99,8 @@ def _kind(values: np.ndarray, distinct: np.ndarray, whole: bool, dtype: np.dtype
         return "one-hot" if (values.sum(1) == 1).all() else "labels"
     if values.ndim > 1 and values[0].size > 1 and dtype.kind == "f":
         return "numbers"
-    few = len(distinct) <= (FEW if dtype.kind == "f" else MANY) and len(distinct) <= max(2, len(values) / 2)
+    is_float = dtype.kind == "f"
+    few = len(distinct) <= min(FEW if is_float else MANY, max(2 if is_float else FEW, len(values) / 2))
     return "classes" if whole and few else "numbers"
 
 

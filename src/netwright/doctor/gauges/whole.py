@@ -107,7 +107,11 @@ def train_whole(
         if not curve or curve[-1][0] != len(losses):
             curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
         dead = dead_shares(live, subject) if finite else {}
-    kept = max(curve, key=lambda point: point[3] if point[3] == point[3] else -math.inf) if subject.keeps_best else curve[-1]
+    kept = (
+        max(curve, key=lambda point: point[3] if point[3] == point[3] else -math.inf)
+        if subject.keeps_best
+        else curve[-1]
+    )
     broken = not finite and not (subject.keeps_best and len(curve) > 1)
     train, held = (-1.0, -1.0 if subject.validation else math.nan) if broken else (kept[2], kept[3])
     return Whole(losses, subject.total, train, held, finite, Series(measures, places), curve, spent,
@@ -136,7 +140,9 @@ def dead_shares(live: Live, subject: Subject) -> dict[tuple[str, int], float]:
                 if op.name in ("relu", "relu6", "threshold") and isinstance(op.output, Tensor) and op.output.dim() > 1:
                     units = units_of(op.output)
                     found = (units != 0).any(0)
-                    alive[op.key] = alive[op.key] | found if op.key in alive and alive[op.key].shape == found.shape else found
+                    alive[op.key] = (
+                        alive[op.key] | found if op.key in alive and alive[op.key].shape == found.shape else found
+                    )
             for op in trace.ops[start:]:
                 op.output, op.inputs = None, ()
     return {key: 1 - found.float().mean().item() for key, found in alive.items()}
@@ -184,7 +190,9 @@ def _alike(other: Pair, pair: Pair) -> bool:
     return flat_targets(other.targets).shape[1:] == flat_targets(pair.targets).shape[1:]
 
 
-def _minimised(loss: Callable[[Any, Any], Tensor], shape: torch.Size, targets: Tensor, judge: str, sample: Tensor) -> float:
+def _minimised(
+    loss: Callable[[Any, Any], Tensor], shape: torch.Size, targets: Tensor, judge: str, sample: Tensor
+) -> float:
     constant = torch.zeros(shape, dtype=sample.dtype, device=sample.device, requires_grad=True)
     search = torch.optim.Adam([constant], lr=0.05)
     units = shape[0] if shape else 1
@@ -204,7 +212,12 @@ def _minimised(loss: Callable[[Any, Any], Tensor], shape: torch.Size, targets: T
                 mean_target = targets.float().mean(0)
                 if mean_target.numel() == constant.numel():
                     constant.copy_(mean_target.reshape(shape))
-            elif judge in ("cross_entropy", "nll_loss") and not targets.is_floating_point() and units > 1 and len(shape) == 1:
+            elif (
+                judge in ("cross_entropy", "nll_loss")
+                and not targets.is_floating_point()
+                and units > 1
+                and len(shape) == 1
+            ):
                 counts = targets.reshape(-1).clamp(0, units - 1).bincount(minlength=units).float()
                 constant.copy_((counts.clamp(min=1e-3) / counts.sum()).log())
         best = math.inf
@@ -217,4 +230,3 @@ def _minimised(loss: Callable[[Any, Any], Tensor], shape: torch.Size, targets: T
     except (RuntimeError, ValueError, IndexError, TypeError):
         return math.nan
     return best if math.isfinite(best) else math.nan
-

@@ -29,6 +29,8 @@ class Course:
         """Backwards that reached the probe since it was cleared or used."""
         self.lost = 0
         """Backwards whose gradients were cleared before a step."""
+        self.by_call: bool | None = None
+        """Whether zero_grad() is what clears; then gradients need not be looked at in every step."""
         self.scaled = False
         self.steps = self.whole_steps = 0
         self.backwards_at_step = 0
@@ -39,6 +41,7 @@ class Course:
         self.highest: float = 0.0
         self.zero_rates = 0
         self.scheduled = 0
+        self.scheduler: Any = None
         self.sequence = -1
         """The place in autograd's order of the newest loss when the last step was made."""
 
@@ -72,18 +75,23 @@ class Course:
             self.lost += self.fresh
         self.fresh, self.stale, self.cleared, self.mark = 0, False, True, None
 
-    def backward_begins(self) -> None:
-        if self.probe is None:
+    def backward_begins(self, near: bool) -> None:
+        if self.probe is None or not (near or not self.by_call):
             return
         now = self.state()
         if now is None:
+            self.by_call = self.by_call and self.cleared
             self.clear()
         elif self.stale and not self.is_marked(now):
             if is_zero(now[0]):
+                self.by_call = False
                 self.clear()
             self.mark = now
 
-    def backward_ends(self) -> None:
+    def backward_ends(self, near: bool) -> None:
+        if not near and self.by_call:
+            self.fresh += 1
+            return
         if self.probe is None:
             self.choose_probe()
         now = self.state()
@@ -91,21 +99,28 @@ class Course:
             self.fresh += 1
             self.mark = now
 
-    def zero_ends(self, before: tuple[Tensor, int] | None) -> None:
+    def zero_ends(self, before: tuple[Tensor, int] | None, owner: Any) -> None:
+        """A zero_grad() of `owner` has run; `before` is the probe's gradient before it."""
         now = self.state()
-        if before is not None and self.stale and self.fresh == 0 and not self.is_marked(before):
+        kept = before is None or self.mark is None or self.is_marked(before)
+        if self.stale and self.fresh == 0 and not kept:
             self.count("touched after step")
         if now is None or (before is not None and (now[0] is not before[0] or now[1] != before[1])):
+            known = owner is self.optimizer or not isinstance(owner, Optimizer)
+            self.by_call = known and self.by_call is not False if before is not None else self.by_call
             self.clear()
 
     def has_gradient(self) -> bool:
         """Whether a step has anything to use; on an accelerator a gradient that exists counts."""
         return any(p.grad is not None and (p.grad.device.type != "cpu" or not is_zero(p.grad)) for p in self.params)
 
-    def step_begins(self, backwards: int, forwards: int) -> None:
+    def step_begins(self, backwards: int, forwards: int, near: bool = True) -> None:
         """Judge what the step is about to use."""
-        self.lost_now, self.made = self.lost, backwards - self.backwards_at_step
-        if self.fresh == 0 and (self.made == 0 or not self.has_gradient()):
+        made = backwards - self.backwards_at_step
+        now = None if self.fresh and not near and self.by_call else self.state()
+        if self.stale and now is not None and self.mark is not None and now[0] is not self.mark[0]:
+            self.stale = False  # another gradient was put there by hand
+        if self.fresh == 0 and ((made == 0 and self.stale and self.is_marked(now)) or not self.has_gradient()):
             if self.lost and not forwards:
                 self.count("cleared before step")
             else:
@@ -118,10 +133,11 @@ class Course:
             self.count("scaled step")
         self.backwards_per_step.append(max(1, self.fresh))
 
-    def step_ends(self, backwards: int, sequence: int) -> None:
+    def step_ends(self, backwards: int, sequence: int, near: bool = True) -> None:
         self.steps += 1
         self.stale, self.cleared, self.fresh, self.lost = self.probe is not None, False, 0, 0
-        self.mark, self.backwards_at_step, self.sequence = self.state(), backwards, sequence
+        self.mark = self.state() if near or not self.by_call else None
+        self.backwards_at_step, self.sequence = backwards, sequence
         self.rate_ends()
 
     def rate_ends(self) -> None:

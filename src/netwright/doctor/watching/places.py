@@ -74,7 +74,8 @@ def matters(module: nn.Module) -> bool:
         return False
     if "drop" in type(module).__name__.lower():
         return any(
-            isinstance(value := getattr(module, name, 0), (int, float)) and value > 0 for name in ("p", "drop_prob", "rate")
+            isinstance(value := getattr(module, name, 0), (int, float)) and value > 0
+            for name in ("p", "drop_prob", "rate")
         )
     return False
 
@@ -91,7 +92,7 @@ def head_of(model: nn.Module) -> tuple[str, nn.Module] | None:
 
 @torch.no_grad()
 def is_fresh(module: nn.Module) -> bool:
-    """Whether the weights look as drawn by an initializer: training leaves neither its exact range nor its exact spread.
+    """Whether the weights look as drawn by an initializer: training keeps neither its exact range nor its spread.
 
     Formula: uniform with bound 1/sqrt(fan in) or sqrt(6 / (fan in + fan out)): 0.95 b < max |w| <= b, spread b/sqrt(3)
     within 4 standard errors; or normal with one of the usual spreads within 4 standard errors, mean 0 likewise
@@ -104,7 +105,12 @@ def is_fresh(module: nn.Module) -> bool:
     largest, spread = w.abs().max().item(), w.std().item()
     if abs(w.mean().item()) > 4 * spread / math.sqrt(n):
         return False
-    for bound in (1 / math.sqrt(fan_in), math.sqrt(6 / (fan_in + fan_out)), math.sqrt(6 / fan_in), math.sqrt(3 / fan_in)):
+    for bound in (
+        1 / math.sqrt(fan_in),
+        math.sqrt(6 / (fan_in + fan_out)),
+        math.sqrt(6 / fan_in),
+        math.sqrt(3 / fan_in),
+    ):
         inside = (1 - 8 / n) * bound < largest <= bound * (1 + 1e-6)
         if inside and abs(spread * math.sqrt(3) / bound - 1) < 4 * 0.45 / math.sqrt(n):
             return True

@@ -24,10 +24,10 @@ class Listener(Protocol):
     def backward_fails(self, roots: Sequence[Tensor], error: RuntimeError) -> None: ...
     def backward_ends(self) -> None: ...
     def zero_begins(self) -> None: ...
-    def zero_ends(self) -> None: ...
+    def zero_ends(self, owner: Any) -> None: ...
     def clips(self, parameters: Sequence[Tensor]) -> None: ...
     def schedules(self, scheduler: Any) -> None: ...
-    def scales(self, scaler: Any, outputs: Any) -> None: ...
+    def scales(self, scaler: Any, outputs: Any, result: Any) -> None: ...
     def unscales(self, scaler: Any) -> None: ...
     def iterates(self, loader: Any) -> None: ...
 
@@ -56,7 +56,9 @@ class Tap:
 _OPEN: dict[tuple[int, str], Tap] = {}
 
 
-def listen(listener: Listener, modules: Sequence[nn.Module], optimizers: Sequence[Any], schedulers: Sequence[Any]) -> None:
+def listen(
+    listener: Listener, modules: Sequence[nn.Module], optimizers: Sequence[Any], schedulers: Sequence[Any]
+) -> None:
     """Let `listener` hear of every call from now on."""
     places = _places(modules, optimizers, schedulers)
     for owner, name, make in places:
@@ -100,11 +102,12 @@ def owner_of(kind: type, name: str) -> type:
 
 
 def _below(kind: type) -> set[type]:
-    return {deeper for child in kind.__subclasses__() for deeper in (child, *_below(child))}
+    children: list[type] = kind.__subclasses__()
+    return {deeper for child in children for deeper in (child, *_below(child))}
 
 
 def _clip(name: str) -> tuple[Any, str, Make]:
-    """The cell that holds the clipping function: heard however it was imported; else the attribute of torch.nn.utils."""
+    """The cell that holds the clipping function, heard however it was imported; else torch.nn.utils' attribute."""
     function = getattr(torch.nn.utils, name)
     cells = function.__closure__ or ()
     held = [cell for cell in cells if getattr(cell.cell_contents, "__name__", "") == name]
@@ -155,7 +158,7 @@ def _zero_grad(original: Function, listeners: list[Listener]) -> Function:
             listener.zero_begins()
         result = original(self, *args, **kwargs)
         for listener in listeners:
-            listener.zero_ends()
+            listener.zero_ends(self)
         return result
 
     return zero_grad
@@ -186,7 +189,7 @@ def _scale(original: Function, listeners: list[Listener]) -> Function:
     def scale(self: Any, outputs: Any) -> Any:
         result = original(self, outputs)
         for listener in listeners:
-            listener.scales(self, outputs)
+            listener.scales(self, outputs, result)
         return result
 
     return scale
