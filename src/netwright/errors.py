@@ -85,3 +85,8 @@ def beside(path: Path | str) -> str:
     except (OSError, ValueError):
         return ""
     return say("Did you mean {best!r}?", best=str(place.parent / best)) if best else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its kind where it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -14,10 +14,11 @@ import torch
 from netwright.clinic.yardstick import constant_score, counted, primary
 from netwright.data.dataset import Dataset
 from netwright.data.read import prepare, read
+from netwright.doctor.work import with_patch
 from netwright.errors import NetwrightError, UsageError
 from netwright.language import say
 from netwright.measures.anatomy import anatomy
-from netwright.recipe import DATA, MODULE, PARTS, Recipe
+from netwright.recipe import DATA, MODULE, Recipe
 from netwright.training.answers import answers, needs_decoding, truths
 from netwright.training.forward import Forward
 from netwright.training.job import Job, check, check_model, check_paths
@@ -61,13 +62,12 @@ class Trial:
 
 
 def patched(recipe: Recipe, patch: Mapping[str, Any]) -> Recipe:
-    """`recipe` with dotted settings laid over it; names of parts come first, as they clear the settings before."""
+    """`recipe` with the dotted settings of a patch laid over it, where all of them can be tried."""
     where = say("patch")
-    for key in sorted(patch, key=lambda key: not (key in PARTS or key.endswith(".name"))):
+    for key in patch:
         if key in ("seed", "data.path", "code"):
             raise UsageError(say("{where}: {key} is no change of the recipe that can be tried", where=where, key=key))
-        recipe = recipe.set(key, patch[key], where)
-    return recipe.check()
+    return with_patch(recipe, patch, where).check()
 
 
 def trial(

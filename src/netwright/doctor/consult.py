@@ -19,7 +19,7 @@ from netwright.doctor.findings import Diagnosis
 from netwright.doctor.procedure import diagnose
 from netwright.doctor.subject import Change, Pair
 from netwright.doctor.suspicion import Suspicion
-from netwright.errors import UsageError
+from netwright.errors import UsageError, first_line
 from netwright.language import say
 
 
@@ -109,8 +109,3 @@ def said(subject: CodeSubject, pair: Pair, failed: BaseException) -> Suspicion:
     if found is None:
         raise UsageError(say("examine: a batch cannot be trained on: {why}", why=first_line(failed)))
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text."""
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -59,9 +59,6 @@ def _short(value: Any) -> bool:
     return isinstance(value, (int, float, str)) or (isinstance(value, (list, tuple)) and len(value) <= 6)
 
 
-VERDICTS = ("healthy", "faulty", "unsure")
-
-
 @dataclass(frozen=True)
 class Diagnosis:
     """A verdict with its evidence: what is wrong, what else was seen, what was excluded, how long it took."""
@@ -147,3 +144,8 @@ def proof_text(proof: dict[str, Any]) -> str:
                   metric=proof["metric"], difference=proof["difference"], low=proof["low"], high=proof["high"],
                   p=proof["p_value"], n=len(proof["before"]))  # fmt: skip
     return f"{text}  {patch}\n  {numbers}"
+
+
+def rounded(value: float, digits: int = 2) -> float:
+    """A number in so many digits, as people write rates."""
+    return float(f"{value:.{digits}g}")

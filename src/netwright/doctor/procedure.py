@@ -24,6 +24,7 @@ from netwright.doctor.subject import Change, Subject
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.doctor.trial import Outcome, branch
 from netwright.doctor.usual import FAINT, usual
+from netwright.errors import first_line
 from netwright.language import say
 
 PART = 0.25
@@ -97,7 +98,9 @@ class Procedure:
             except Unmeasured:
                 continue
             except BROKEN as error:
-                self.excluded.append(say("{fault} could not be measured ({why})", fault=name, why=_first_line(error)))
+                self.excluded.append(
+                    say("{fault} could not be measured ({why})", fault=name, why=first_line(error)[:120])
+                )
                 continue
             if found is not None:
                 yield found
@@ -112,7 +115,7 @@ class Procedure:
                 found = branch(self.chart.subject, changes, self.steps, seed, self.chart.sigmoid)
             except BROKEN as error:
                 names = ", ".join(change.name for change in changes)
-                self.excluded.append(say("{change} cannot be tried ({why})", change=names, why=_first_line(error)))
+                self.excluded.append(say("{change} cannot be tried ({why})", change=names, why=first_line(error)[:120]))
                 found = Outcome(-1.0, -1.0, math.inf, False, 0, 0.0)
             self.outcomes[key] = found
         return self.outcomes[key]
@@ -337,7 +340,3 @@ def believed(item: tuple[Suspicion, Change, Outcome], short: float) -> float:
 def trust(one: Suspicion) -> float:
     """How much a suspicion is believed before it is tried."""
     return one.strength + BONUS.get(one.fault[0], 0.0)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]

@@ -43,6 +43,11 @@ class Change:
     """Time of a step with it, as a multiple."""
 
 
+def possible(*found: Change | None) -> list[Change]:
+    """The changes that can be made here, one of each name."""
+    return list({change.name: change for change in reversed(found) if change is not None}.values())[::-1]
+
+
 @dataclass(frozen=True)
 class StepMeasure:
     """One step, measured on its own batch before and after."""

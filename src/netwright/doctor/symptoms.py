@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from netwright.catalogue import LOSSES, Range
-from netwright.doctor.findings import Finding, Remedy
+from netwright.doctor.findings import Finding, Remedy, rounded
 from netwright.language import say
 from netwright.parts.losses import pairing
 
@@ -46,11 +46,6 @@ class Trace:
     """The line quotients of the steps that were measured, in order; see `netwright.training.quotients`."""
     behind: dict[str, Any] | None = None
     """By how much the best simple learner is better, where it is so beyond chance."""
-
-
-def rounded(rate: float) -> float:
-    """A rate in three digits, as people write it."""
-    return float(f"{rate:.3g}")
 
 
 Symptom = Callable[[Trace], Finding | None]

@@ -1,10 +1,10 @@
 """Branches from one state that differ in one thing: how much each is worth (P15)."""
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from netwright.doctor.stopwatch import Stopwatch
 from netwright.doctor.subject import Change, Live, Subject
 
 
@@ -26,10 +26,10 @@ class Outcome:
 
 def branch(subject: Subject, changes: Sequence[Change], steps: int, seed: int = 0, sigmoid: bool = False) -> Outcome:
     """Train one branch for `steps` steps from the subject's own state and judge it."""
-    began = time.monotonic()
+    watch = Stopwatch()
     with subject.live(changes, seed) as live:
         losses = live.run(steps)
-        return judged(live, subject, losses, time.monotonic() - began, sigmoid)
+        return judged(live, subject, losses, watch.seconds, sigmoid)
 
 
 def judged(live: Live, subject: Subject, losses: list[float], seconds: float, sigmoid: bool = False) -> Outcome:

@@ -3,7 +3,7 @@
 It is trained by the same updates as every training of the package."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from netwright.language import say
 from netwright.measures.anatomy import anatomy
 from netwright.networks.blocks import Scores
 from netwright.parts.sequences import Ragged, Sequences
-from netwright.recipe import MODULE, Recipe
+from netwright.recipe import MODULE, PARTS, Recipe
 from netwright.training.forward import evaluating
 from netwright.training.job import Job, check_model, new_batches, new_state, units_of
 from netwright.training.launch import launch
@@ -193,10 +193,13 @@ def is_resolved(recipe: Recipe) -> bool:
     return named and "batch_size" in recipe.table("data") and "log_steps" in recipe.table("training")
 
 
-def with_patch(recipe: Recipe, patch: dict[str, Any]) -> Recipe:
-    """The recipe with dotted settings changed; names of parts first, for a new name clears the old one's settings."""
-    for key in sorted(patch, key=lambda key: "." in key):
-        recipe = recipe.set(key, patch[key], say("remedy"))
+def with_patch(recipe: Recipe, patch: Mapping[str, Any], where: str = "") -> Recipe:
+    """The recipe with dotted settings changed; names of parts first, for a new name clears the old one's settings.
+
+    `where` names the patch in errors.
+    """
+    for key in sorted(patch, key=lambda key: not (key in PARTS or key.endswith(".name"))):
+        recipe = recipe.set(key, patch[key], where or say("remedy"))
     return recipe
 
 

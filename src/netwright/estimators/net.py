@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from netwright.catalogue import LOSSES, NETWORKS, OPTIMIZERS, SCHEDULES, Family, Range, check_settings, settings_of
-from netwright.errors import DataError, UsageError, hint
+from netwright.errors import DataError, UsageError, first_line, hint
 from netwright.estimators.rows import Rows, Scaling, copies, weighted
 from netwright.language import say
 from netwright.networks.shapes import AXES
@@ -229,7 +229,7 @@ class Net(BaseEstimator):
             with torch.no_grad():  # not inference mode: a lazy module makes its weights here
                 found = self.network_(self._encoded(X))
         except RuntimeError as error:
-            why = str(error).splitlines()[0]
+            why = first_line(error)
             raise UsageError(say("the network cannot read inputs of shape {shape}: {why}",
                                  shape=self._shape, why=why)) from None  # fmt: skip
         if not isinstance(found, Tensor) or found.shape != wanted:

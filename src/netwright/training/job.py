@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from netwright.catalogue import LOSSES, OPTIMIZERS
 from netwright.data.batches import Batches, Part
 from netwright.data.dataset import Dataset
-from netwright.data.sounds.pairs import pairs_for_verification
 from netwright.data.source import Problem
 from netwright.errors import DataError, RunError, UsageError
 from netwright.language import say
@@ -81,7 +80,7 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
         raise UsageError(text)
     until(training, dataset)
     if dataset.task == "verify":
-        pairs_for_verification(dataset.raw_targets("test"), 0, 2)  # they make pairs of one speaker and of two
+        dataset.pairs("test")  # they make pairs of one speaker and of two
     _check_own_loss(recipe, dataset)
     _class_weights(training["class_weights"], dataset)
     scheduled(recipe.table("schedule")["name"], settings(recipe, "schedule"), [])(0, 1)

@@ -35,7 +35,7 @@ class Progress:
     def problems(self, found: Sequence[Problem]) -> None:
         """What is odd about the data, the first few of it."""
         for problem in found[:PROBLEMS]:
-            self.say(f"! {problem.where}: {problem.what} -> {problem.action}")
+            self.say(f"! {problem}")
         if len(found) > PROBLEMS:
             self.say(say("! {count} more; `netwright look` shows all", count=len(found) - PROBLEMS))
 

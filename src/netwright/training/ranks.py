@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netwright.errors import NetwrightError, UsageError
+from netwright.errors import NetwrightError, UsageError, first_line
 from netwright.language import say
 from netwright.training.hearts import Hearts, Place
 from netwright.training.seats import Seat, choose_interface, place, timeout_s
@@ -355,7 +355,7 @@ def _store(seat: Seat, patience: float, second: bool = False) -> Any:
                               wait_for_workers=False)  # fmt: skip
     except RuntimeError as error:
         text = say("rank {rank} cannot reach the others at {address}:{port}: {why}", rank=seat.number,
-                   address=seat.address, port=seat.port, why=str(error).splitlines()[0])  # fmt: skip
+                   address=seat.address, port=seat.port, why=first_line(error))  # fmt: skip
         raise PeerError(text) from None
     words = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")]
     return dist.PrefixStore("/".join(["netwright", *words, str(_groups)]), store)

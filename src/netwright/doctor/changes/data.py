@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.doctor.changes.signal import adopt, wrap
-from netwright.doctor.changes.steps import live_of, replace, setting
+from netwright.doctor.changes.steps import live_of, setting
 from netwright.doctor.ops import Op
 from netwright.doctor.subject import Change, Live, Pair, Subject
 from netwright.doctor.task import first_tensor, flat_targets
@@ -16,11 +16,6 @@ from netwright.language import say
 
 Inputs = tuple[Any, ...]
 Read = Callable[[Inputs], Inputs]
-
-
-def only(*found: Change | None) -> list[Change]:
-    """Those that are possible here."""
-    return [change for change in found if change is not None]
 
 
 def advice(name: str, why: str, text: str) -> Change:
@@ -203,7 +198,7 @@ def alike_validation(subject: Subject) -> Change | None:
         def outputs(pair: Pair) -> Any:
             return own(known.get(id(pair), pair))
 
-        replace(live, "outputs", outputs)
+        live.outputs = outputs  # type: ignore[method-assign]
 
     text = say("prepare validation inputs by the transform that was fitted on the training examples")
     return Change(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netwright.doctor.changes.steps import batch_of, cut, join, live_of, replace, setting
+from netwright.doctor.changes.steps import batch_of, cut, join, live_of, setting
 from netwright.doctor.code import CodeSubject, read_batches
 from netwright.doctor.subject import Change, Live, Pair, Subject
 from netwright.language import say
@@ -30,7 +30,7 @@ def repaired_targets(subject: Subject, pairing: str, whole: Pair | None = None) 
         branch = live_of(live)
         branch.pairs = list(cut([rows_of(mixed, torch.arange(held, len(mixed)))], batch_of(subject)))
         asked = [rows_of(mixed, torch.arange(held))]
-        replace(live, "skill", lambda pairs, sigmoid=False: type(branch).skill(branch, asked, sigmoid))
+        live.skill = lambda pairs, sigmoid=False: type(branch).skill(branch, asked, sigmoid)  # type: ignore[method-assign]
 
     text = say("y = y[::-1]") if pairing == "reversed" else _lagged(int(pairing.split()[-1]))
     return Change(

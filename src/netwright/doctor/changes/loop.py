@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from netwright.doctor.changes.steps import live_of, replace, setting
+from netwright.doctor.changes.steps import live_of, setting
 from netwright.doctor.code import CodeSubject
 from netwright.doctor.subject import Change, Live, Pair, Subject
 from netwright.language import say
@@ -105,7 +105,7 @@ def train_mode(subject: Subject) -> Change | None:
                 live.model.train()
                 return one()
 
-            replace(live, "step", step)
+            live.step = step  # type: ignore[method-assign]
 
     why = say("dropout and batch statistics work only in training mode")
     return Change("train mode", why, {"code": say("model.train() before the steps of each epoch")}, apply)
@@ -161,7 +161,7 @@ def attached(subject: Subject) -> Change | None:
             with Attached():
                 return own(outputs, targets)
 
-        replace(branch, "forward", forward)
+        branch.forward = forward  # type: ignore[method-assign]
         branch.loss = loss
 
     why = say("what is cut off from the loss gets no gradient")

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from netwright.doctor.changes.steps import group_setting, live_of, rounded, setting
+from netwright.doctor.changes.steps import group_setting, live_of, setting
+from netwright.doctor.findings import rounded
 from netwright.doctor.subject import Change, Live, Subject
 from netwright.language import say
 

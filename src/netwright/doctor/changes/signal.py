@@ -89,11 +89,6 @@ def make(
     return Change(name, why, {"code": code}, apply)
 
 
-def only(*found: Change | None) -> list[Change]:
-    """Those that are possible here."""
-    return [change for change in found if change is not None]
-
-
 # initialisation -------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Changes of the step: its rate, the optimizer and its settings, clipping, batch size, schedule, penalties, length."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from netwright.catalogue import OPTIMIZERS, SCHEDULES
 from netwright.doctor.code import CodeLive
+from netwright.doctor.findings import rounded
 from netwright.doctor.gauges.rates import rate_of, rate_range, set_rate
 from netwright.doctor.subject import Change, Live, Pair, Subject
 from netwright.doctor.suspicion import Unmeasured
@@ -45,10 +46,6 @@ def current_rate(subject: Subject) -> float:
 def batch_of(subject: Subject) -> int:
     """Examples of a batch."""
     return max(len(pair) for pair in subject.batches[:3])
-
-
-def rounded(value: float) -> float:
-    return float(f"{value:.2g}")
 
 
 # --- the rate ---------------------------------------------------------------------------------------------------------
@@ -274,12 +271,7 @@ def repeated(live: Live, times: int) -> None:
         losses = [one() for _ in range(times)]
         return losses[-1] if any(loss != loss for loss in losses) else sum(losses) / times
 
-    replace(live, "step", step)
-
-
-def replace(live: Live, name: str, function: Callable[..., Any]) -> None:
-    """Another method for this one branch."""
-    setattr(live, name, function)
+    live.step = step  # type: ignore[method-assign]
 
 
 def longer(subject: Subject, factor: int = 4) -> Change:
@@ -323,7 +315,7 @@ def stop_at(subject: Subject, step: int) -> Change:
                 live.steps += 1
             return last[0]
 
-        replace(live, "step", stopped)
+        live.step = stopped  # type: ignore[method-assign]
 
     text = say("keep the weights of the best validation score (here after {step} steps)", step=step)
     return Change("stop early", why, {"code": text}, apply)
@@ -383,8 +375,3 @@ def warm_up(subject: Subject, steps: int = 100) -> Change | None:
     return Change(
         "warm-up", why, {"code": say("raise the rate from 0 over the first {steps} steps", steps=steps)}, apply
     )
-
-
-def possible(*found: Change | None) -> list[Change]:
-    """The changes that can be made here, one of each name."""
-    return list({change.name: change for change in reversed(found) if change is not None}.values())[::-1]

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.between import insert_norms, skips
-from netwright.doctor.changes.signal import insert_activation, only
+from netwright.doctor.changes.signal import insert_activation
 from netwright.doctor.changes.structure import half_depth, hidden_layer, later_pooling, wider
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.gauges.linearity import linear_pairs
 from netwright.doctor.gauges.start import Layer
 from netwright.doctor.ops import POOLS, Op, tracing
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -68,7 +69,7 @@ def missing_nonlinearity(chart: Chart) -> Suspicion | None:
         "threshold": 1e-4,
     }
     strength = (0.85 if everywhere else 0.5) if plain else 0.15
-    changes = only(insert_activation(chart, [pair.second.key for pair in chosen], places))
+    changes = possible(insert_activation(chart, [pair.second.key for pair in chosen], places))
     return Suspicion(
         "C8",
         say("missing non-linearity"),
@@ -143,7 +144,7 @@ def too_small(chart: Chart, *, width: Count = 32, learnt: Share = 0.97) -> Suspi
         where,
         evidence,
         strength,
-        changes=only(change),
+        changes=possible(change),
         harm=say("the network cannot hold what the data ask for: its training score stays at {skill:.2f}", skill=skill),
     )
 
@@ -217,7 +218,7 @@ def too_deep(chart: Chart, *, depth: Count = 10) -> Suspicion | None:
         "",
         evidence,
         strength,
-        changes=only(skips(chart), insert_norms(chart), half_depth(chart)),
+        changes=possible(skips(chart), insert_norms(chart), half_depth(chart)),
         harm=say("{count} layers in a row without a skip train worse than fewer", count=len(distinct)),
     )
 
@@ -290,7 +291,7 @@ def collapsed_maps(chart: Chart, *, area: Count = 16) -> Suspicion | None:
         evidence.update(units=narrow.width, classes=chart.task.count)
     if not evidence:
         return None
-    changes = only(
+    changes = possible(
         wider(chart) if narrow is not None else None, later_pooling(chart, shrink) if shrink is not None else None
     )
     where = narrow.path if narrow is not None else shrink.where if shrink is not None else convs[-1].where

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.data import only
 from netwright.doctor.changes.examples import no_augmentation, without_augment, without_transform
 from netwright.doctor.chart import Chart
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.doctor.task import first_tensor, flat_targets
 from netwright.language import say
@@ -51,7 +51,7 @@ def destructive_augmentation(chart: Chart, *, left: Annotated[float, Range(0, 1)
         if similar is None:
             return None
         evidence: dict[str, Any] = {"similarity": similar, "threshold_similarity": 0.95}
-        changes, where = only(without_transform(subject)), say("batches")
+        changes, where = possible(without_transform(subject)), say("batches")
         strength = 0.15 if similar >= 0.95 else 0.3 + 0.4 * min(1.0, 0.95 - similar)
     else:
         spec = str(chart.recipe.get("data", {}).get("augment", ""))
@@ -60,7 +60,7 @@ def destructive_augmentation(chart: Chart, *, left: Annotated[float, Range(0, 1)
         evidence, where, strength = {"augment": spec}, "data.augment", 0.2
         names = [item.strip().split(" ")[0].split("=")[0] for item in spec.split(",")]
         parts = [without_augment(subject, name) for name in names if len(names) > 1]
-        changes = only(no_augmentation(subject), *parts)
+        changes = possible(no_augmentation(subject), *parts)
     whole = chart.whole
     if whole.base > 0 and math.isfinite(whole.last):
         evidence |= {"loss_by_constant": whole.last / whole.base, "threshold": left}

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.fitting import against_overfitting, against_underfitting
 from netwright.doctor.changes.penalties import smoothing, weight_decay
-from netwright.doctor.changes.steps import longer, possible, probed_optimizer, rate_times, setting, stop_at
+from netwright.doctor.changes.steps import longer, probed_optimizer, rate_times, setting, stop_at
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.lag import lag, lags, windows
 from netwright.doctor.gauges.whole import train_whole
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.doctor.task import flat_targets
 from netwright.language import say

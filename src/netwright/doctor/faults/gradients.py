@@ -7,10 +7,11 @@ from typing import Annotated
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.between import clipped, insert_norms, skips
-from netwright.doctor.changes.signal import only, reinitialise, swap_activations
+from netwright.doctor.changes.signal import reinitialise, swap_activations
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.slopes import ELEMENTWISE
 from netwright.doctor.gauges.start import Layer
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -78,7 +79,7 @@ def vanishing(
         for op in chart.hidden
         if op.name in ELEMENTWISE and op.name not in ("relu", "leaky_relu", "gelu", "silu", "elu", "selu")
     ]
-    changes = only(
+    changes = possible(
         swap_activations(chart, "relu", squashing) if squashing else None,
         insert_norms(chart),
         skips(chart),
@@ -162,7 +163,7 @@ def exploding(
         "profile": [layer.gradient_rms for layer in rows][:6],
     }
     strength = 0.9 if not start.finite or factor > 1e6 else 0.75
-    changes = only(reinitialise(chart), insert_norms(chart, "layer_norm"), clipped(chart))
+    changes = possible(reinitialise(chart), insert_norms(chart, "layer_norm"), clipped(chart))
     return Suspicion(
         "C5",
         say("exploding gradient"),

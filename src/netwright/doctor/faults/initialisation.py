@@ -5,9 +5,10 @@ from typing import Annotated
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.between import insert_norms
-from netwright.doctor.changes.signal import only, reinitialise, smaller_head, swap_activations
+from netwright.doctor.changes.signal import reinitialise, smaller_head, swap_activations
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.gauges.start import Layer, Start
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -79,7 +80,7 @@ def units_alike(chart: Chart, *, share: Share = 0.5) -> Suspicion | None:
         strength,
         exact=bool(alike) and worst == 1 and len(alike) == len(names),
         harm=say("equal units get equal gradients: a layer of them computes no more than one"),
-        changes=only(reinitialise(chart)),
+        changes=possible(reinitialise(chart)),
     )
 
 
@@ -145,7 +146,7 @@ def weights_too_large(
         "output_deviation": large, "threshold": deviation, "loss": start.loss0, "undecided": reference,
         "weight_scale": size, "scale_threshold": scale, "saturated": shut,
     }  # fmt: skip
-    changes = only(reinitialise(chart), insert_norms(chart, "layer_norm"), smaller_head(chart))
+    changes = possible(reinitialise(chart), insert_norms(chart, "layer_norm"), smaller_head(chart))
     where = (largest.path or largest.weight) if own and largest is not None else head
     return Suspicion(
         "C2",
@@ -212,7 +213,7 @@ def signal_dies(chart: Chart, *, share: Times = 1e-3, spread: Times = 1e-3, scal
         "weight_scale": sorted(sizes)[len(sizes) // 2] if sizes else math.nan,
     }
     where = next((layer.path for layer in hidden if layer.spread < share * hidden[0].spread), layers[-1].path)
-    changes = only(reinitialise(chart), insert_norms(chart), swap_activations(chart, "relu"))
+    changes = possible(reinitialise(chart), insert_norms(chart), swap_activations(chart, "relu"))
     return Suspicion(
         "C3",
         say("signal dies on its way"),

@@ -12,7 +12,6 @@ from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.data import (
     by_feature,
     filled_inputs,
-    only,
     rescaled_inputs,
     standardised_inputs,
 )
@@ -20,6 +19,7 @@ from netwright.doctor.changes.examples import without_examples
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.tables import Scan
 from netwright.doctor.ops import NORMS, WEIGHTED, Op, tracing
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
 
@@ -155,7 +155,7 @@ def unscaled_inputs(
     strength = strength_of(over) * (0.6 if norm_follows(chart) else 1.0)
     return Suspicion(
         "A1", say("unscaled inputs"), numbers_place(chart), evidence, 0.2 if harmless else strength, note=harmless,
-        changes=[] if harmless else only(standardised_inputs(chart.subject)),
+        changes=[] if harmless else possible(standardised_inputs(chart.subject)),
     )  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def squashed_inputs(chart: Chart, *, rms: Annotated[float, Range(0, 1)] = 0.05) 
     if not harmless:
         with suppress(Unmeasured):
             evidence |= {"output_spread": chart.start.spread, "threshold_spread": 1e-3}
-    changes = [] if harmless else only(rescaled_inputs(chart.subject), standardised_inputs(chart.subject))
+    changes = [] if harmless else possible(rescaled_inputs(chart.subject), standardised_inputs(chart.subject))
     return Suspicion(
         "A2", say("squashed inputs"), numbers_place(chart), evidence, 0.2 if harmless else strength_of(rms / scan.rms),
         note=harmless, changes=changes if chart.subject.recipe is None else changes[:1],
@@ -241,7 +241,7 @@ def missing_values(chart: Chart, *, share: Annotated[float, Range(0, 1)] = 0.05)
     rows = non_finite_targets(chart)
     if rows:
         evidence = {"non_finite_targets": len(rows), "examples": rows[:20], "threshold": 0}
-        gone = only(without_examples(chart.subject, rows, "without missing targets"))
+        gone = possible(without_examples(chart.subject, rows, "without missing targets"))
         bears = chart.whole.finite
         return Suspicion("A3", say("missing values in the data"), say("targets"), evidence, 0.3 if bears else 1.0,
                          exact=not bears, note=bears, changes=gone, harm="" if bears else no_number())  # fmt: skip
@@ -251,7 +251,7 @@ def missing_values(chart: Chart, *, share: Annotated[float, Range(0, 1)] = 0.05)
         bears = reads_finite(chart, scan.non_finite_rows[0])
         return Suspicion(
             "A3", say("missing values in the data"), say("inputs"), evidence, 0.3 if bears else 1.0, exact=not bears,
-            note=bears, changes=only(filled_inputs(chart.subject)), harm="" if bears else no_number(),
+            note=bears, changes=possible(filled_inputs(chart.subject)), harm="" if bears else no_number(),
         )  # fmt: skip
     if scan is None or not scan.sentinels or scan.sentinels[0].share < share:
         return None
@@ -260,7 +260,7 @@ def missing_values(chart: Chart, *, share: Annotated[float, Range(0, 1)] = 0.05)
     evidence = {"feature": first.feature, "value": first.value, "share": first.share, "threshold": share,
                 "features": len(spikes)}  # fmt: skip
     where = say("inputs, feature {feature}", feature=first.feature)
-    changes = only(filled_inputs(chart.subject, spikes))
+    changes = possible(filled_inputs(chart.subject, spikes))
     strength = min(0.9, 0.5 + first.share)
     return Suspicion("A3", say("missing values in the data"), where, evidence, strength, changes=changes)
 

@@ -8,14 +8,13 @@ import numpy as np
 from torch import Tensor
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.data import only
 from netwright.doctor.changes.examples import random_examples_gone, without_examples
 from netwright.doctor.changes.penalties import smoothing
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.labels import LabelErrors, label_errors
 from netwright.doctor.gauges.leaks import marks
 from netwright.doctor.gauges.reference import arrays
-from netwright.doctor.subject import Change, Pair, Subject
+from netwright.doctor.subject import Change, Pair, Subject, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.doctor.trial import branch
 from netwright.language import say
@@ -162,7 +161,7 @@ def wrong_labels(chart: Chart, *, share: Annotated[float, Range(0, 1)] = 0.03) -
         "examples": names, "given": [one.given for one in first], "likelier": [one.likelier for one in first],
     }  # fmt: skip
     gone = [one.index for one in found.suspects[:count]]
-    changes = only(without_examples(chart.subject, gone), smoothing(chart.subject, 0.1))
+    changes = possible(without_examples(chart.subject, gone), smoothing(chart.subject, 0.1))
     clear, behind = found.low >= share, trails(chart)
     if behind and not clear and chart.subject.validation and chart.subject.recipe is None:
         without, control = gone_compared(chart, changes[0], random_examples_gone(chart.subject, count))

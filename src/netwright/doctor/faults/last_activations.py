@@ -7,7 +7,6 @@ from torch import Tensor
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.output import activated_before, other_loss, plain_head, undone
-from netwright.doctor.changes.signal import only
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.closed_forms import (
     bounded_cross_entropy,
@@ -17,7 +16,7 @@ from netwright.doctor.closed_forms import (
 )
 from netwright.doctor.gauges.contract import Contract, argument, contract_of, one_hot_of
 from netwright.doctor.ops import Op
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -132,13 +131,13 @@ def _single(chart: Chart, found: Contract, function: str, within: bool, rows: bo
     """The function once: in the network all but its last activation left out, else the plain outputs to the loss."""
     name = "cross_entropy" if function == "softmax" else "bce_with_logits"
     if within and len(chart.head) > 1:
-        return only(plain_head(chart, ops=chart.head[:-1]), plain_head(chart, name))
+        return possible(plain_head(chart, ops=chart.head[:-1]), plain_head(chart, name))
     if within or chart.head or function == "sigmoid" or found.bounded(0, 1):
         squash = "softmax" if rows else "sigmoid"
         if any(op.name in SQUASHES for op in found.ops):
-            return only(other_loss(chart, name))
-        return only(plain_head(chart) or undone(chart, squash), plain_head(chart, name))
-    return only(other_loss(chart, name))
+            return possible(other_loss(chart, name))
+        return possible(plain_head(chart) or undone(chart, squash), plain_head(chart, name))
+    return possible(other_loss(chart, name))
 
 
 def _by_its_floor(chart: Chart, found: Contract) -> Suspicion | None:
@@ -157,7 +156,7 @@ def _by_its_floor(chart: Chart, found: Contract) -> Suspicion | None:
             harm = say("the loss cannot fall below {floor:.3f}, and no probability comes near 0 and 1", floor=floor)
             loss = "cross_entropy" if function == "softmax" else "bce_with_logits"
             return Suspicion("B1", say("softmax or sigmoid applied twice"), say("loss"), evidence, 1.0, exact=True,
-                             harm=harm, changes=only(other_loss(chart, loss)))  # fmt: skip
+                             harm=harm, changes=possible(other_loss(chart, loss)))  # fmt: skip
     return None
 
 
@@ -169,7 +168,7 @@ def _harmless_twice(chart: Chart, found: Contract) -> Suspicion | None:
         return None
     return Suspicion("B1", say("log-softmax before a loss that applies it itself"), behind(chart),
                      {"largest_row_error": float(given.logsumexp(1).abs().max())}, 0.1, note=True,
-                     changes=only(plain_head(chart)))  # fmt: skip
+                     changes=possible(plain_head(chart)))  # fmt: skip
 
 
 @FAULTS.add(
@@ -224,7 +223,7 @@ def activation_missing(chart: Chart, *, tolerance: Annotated[float, Range(0, 0.1
     return Suspicion(
         "B2", say("the loss wants another activation"), say("loss"), evidence, 1.0, exact=True,
         harm=say("the loss takes the logarithm of its input, and nothing keeps that above zero"),
-        changes=only(plain_head(chart, loss) if chart.head else other_loss(chart, loss),
+        changes=possible(plain_head(chart, loss) if chart.head else other_loss(chart, loss),
                      activated_before(chart, "softmax" if wide else "sigmoid")),
     )  # fmt: skip
 
@@ -249,4 +248,4 @@ def _no_logarithms(chart: Chart, found: Contract, given: Tensor) -> Suspicion | 
     plain = plain_head(chart, "cross_entropy") if chart.head else other_loss(chart, "cross_entropy")
     front = None if shares else activated_before(chart, "log_softmax")
     return Suspicion("B2", say("the loss wants another activation"), say("loss"), evidence, 1.0 if exact else 0.6,
-                     exact=exact, harm=harm if exact else "", changes=only(plain, front))  # fmt: skip
+                     exact=exact, harm=harm if exact else "", changes=possible(plain, front))  # fmt: skip

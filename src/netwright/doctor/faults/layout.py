@@ -5,12 +5,12 @@ from typing import Annotated
 from torch import Tensor
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.data import advice, laid_out, only, runs_with
+from netwright.doctor.changes.data import advice, laid_out, runs_with
 from netwright.doctor.chart import Chart
 from netwright.doctor.faults.inputs import strength_of
 from netwright.doctor.faults.labels import once
 from netwright.doctor.gauges.layouts import layout
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.doctor.trial import branch
 from netwright.language import say
@@ -83,5 +83,5 @@ def scrambled_layout(
     return Suspicion(
         "A4", say("scrambled picture layout"), op.where, evidence, strength_of(found.ratio / ratio, 0.6, 0.8),
         exact=clear,
-        harm=say("the convolution reads pixels as neighbours that are none") if clear else "", changes=only(change),
+        harm=say("the convolution reads pixels as neighbours that are none") if clear else "", changes=possible(change),
     )  # fmt: skip

@@ -12,12 +12,11 @@ from netwright.doctor.changes.loop import (
     rebuild_optimizer,
     unfreeze,
 )
-from netwright.doctor.changes.steps import possible
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.findings import Finding
 from netwright.doctor.gate import frozen_on_purpose
 from netwright.doctor.gauges.audit import Audit, audit
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 

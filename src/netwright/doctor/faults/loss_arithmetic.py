@@ -18,11 +18,10 @@ from netwright.doctor.changes.output import (
     plain_head,
 )
 from netwright.doctor.changes.recurrence import examples_first
-from netwright.doctor.changes.signal import only
 from netwright.doctor.chart import Chart
 from netwright.doctor.closed_forms import broadcast_floor
 from netwright.doctor.gauges.contract import FAILS, Contract, contract_of, one_hot_of, quiet
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
 
@@ -86,7 +85,7 @@ def broadcasting(chart: Chart) -> Suspicion | None:
                 "loss_of_good_answers": as_is, "the_same_in_equal_shapes": squeezed}  # fmt: skip
     return Suspicion("B8", say("shapes that broadcast in the loss"), say("loss"), evidence, 1.0, exact=True,
                      harm=say("every output is compared with every target: the best it can say is their mean"),
-                     changes=only(aligned(chart)))  # fmt: skip
+                     changes=possible(aligned(chart)))  # fmt: skip
 
 
 @FAULTS.add(
@@ -137,7 +136,7 @@ def reduction(chart: Chart, *, tolerance: Annotated[float, Range(0, 0.5)] = 0.02
         batch = len(chart.subject.batches[0])
         evidence = {"loss_of_a_doubled_batch_over_the_loss": ratio, "threshold": 2 * (1 - tolerance), "batch": batch}
         return Suspicion("B9", say("a sum in place of the mean, or rows mixed"), say("loss"), evidence,
-                         min(0.7, 0.2 + 0.1 * math.log2(max(1, batch))), changes=only(averaged(chart)))  # fmt: skip
+                         min(0.7, 0.2 + 0.1 * math.log2(max(1, batch))), changes=possible(averaged(chart)))  # fmt: skip
     return _rows_mixed(chart, found, outputs[:8], targets[:8])
 
 
@@ -159,7 +158,7 @@ def _reads_the_batch(chart: Chart) -> Suspicion | None:
         told = say("the examples of a batch are read as one sequence: an answer depends on those before it")
         return Suspicion("B9", say("a sum in place of the mean, or rows mixed"), op.where, evidence, 1.0, exact=True,
                          harm=told,
-                         changes=only(change))  # fmt: skip
+                         changes=possible(change))  # fmt: skip
     return None
 
 
@@ -186,7 +185,7 @@ def _rows_mixed(chart: Chart, found: Contract, outputs: Tensor, targets: Tensor)
     evidence = {"change_of_two_rows_together": joined - base, "sum_of_their_changes": first + second - 2 * base}
     width = found.outputs.shape[1] if found.outputs.dim() > 1 else 1
     return Suspicion("B9", say("a sum in place of the mean, or rows mixed"), say("loss"), evidence, 0.25,
-                     changes=only(other_loss(chart, fitting_name(found.task, width))))  # fmt: skip
+                     changes=possible(other_loss(chart, fitting_name(found.task, width))))  # fmt: skip
 
 
 @FAULTS.add(
@@ -242,7 +241,7 @@ def sign_flipped(
                 "loss_after_a_step": climbed[2], "loss_after_a_step_backwards": climbed[3]}  # fmt: skip
     return Suspicion("B10", say("the sign is flipped"), say("optimizer step"), evidence, 1.0, exact=True,
                      harm=say("every step raises the loss of its own batch"),
-                     changes=only(minimised(chart)))  # fmt: skip
+                     changes=possible(minimised(chart)))  # fmt: skip
 
 
 def _prefers_wrong(found: Contract) -> tuple[float, float] | None:
@@ -268,7 +267,7 @@ def _prefers_wrong(found: Contract) -> tuple[float, float] | None:
 def _turned(chart: Chart, found: Contract) -> list[Change]:
     width = found.outputs.shape[1] if found.outputs.dim() > 1 else 1
     fits = fitting_name(found.task, width)
-    return only(negated(chart), plain_head(chart, fits) if chart.head else other_loss(chart, fits))
+    return possible(negated(chart), plain_head(chart, fits) if chart.head else other_loss(chart, fits))
 
 
 def uphill(chart: Chart, steps: int) -> tuple[float, float, float, float] | None:
@@ -356,9 +355,9 @@ def unsafe_loss(chart: Chart, *, size: Annotated[float, Range(50, 100)] = 100.0)
     crossed = "zero" in poles and bool(found.outputs.min() < 0) and bool(found.outputs.max() > 0)
     width = found.outputs.shape[1] if found.outputs.dim() > 1 else 1
     fits = fitting_name(found.task, width)
-    changes = only(plain_head(chart, fits) if chart.head else other_loss(chart, fits))
+    changes = possible(plain_head(chart, fits) if chart.head else other_loss(chart, fits))
     if fits == "mse":
-        changes += only(other_loss(chart, "huber"))
+        changes += possible(other_loss(chart, "huber"))
     strength = 0.9 if not finite else 0.5 if crossed else 0.25
     return Suspicion("B11", say("a loss that leaves the range of numbers"), say("loss"), evidence, strength,
                      note=finite and not crossed, changes=changes)  # fmt: skip

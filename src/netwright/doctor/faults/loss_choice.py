@@ -4,11 +4,10 @@ from typing import Annotated
 
 from netwright.catalogue import FAULTS, LOSSES, Range
 from netwright.doctor.changes.output import fitting_name, head_of_units, other_loss, plain_head
-from netwright.doctor.changes.signal import only
 from netwright.doctor.chart import Chart
 from netwright.doctor.closed_forms import squared_error_slope
 from netwright.doctor.gauges.contract import Contract, contract_of
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -78,13 +77,13 @@ def loss_for_numbers(
     loss = fitting_name(found.task, width)
     swapped = plain_head(chart, loss) if chart.head or link != "identity" else other_loss(chart, loss)
     return Suspicion("B5", say("a loss for numbers judges classes"), say("loss"), evidence, strength,
-                     changes=only(swapped))  # fmt: skip
+                     changes=possible(swapped))  # fmt: skip
 
 
 def _by_one_unit(chart: Chart, found: Contract) -> Suspicion | None:
     evidence = {"loss": found.kind, "units": 1, "classes": found.task.count}
     return Suspicion("B5", say("a loss for numbers judges classes"), say("loss"), evidence, 0.7,
-                     changes=only(head_of_units(chart, found.task.count)))  # fmt: skip
+                     changes=possible(head_of_units(chart, found.task.count)))  # fmt: skip
 
 
 def _ids_as_numbers(chart: Chart, found: Contract, few: int) -> Suspicion | None:
@@ -98,7 +97,9 @@ def _ids_as_numbers(chart: Chart, found: Contract, few: int) -> Suspicion | None
         return None
     evidence = {"loss": found.kind, "distinct_targets": len(values), "threshold": few, "units": 1}
     change = head_of_units(chart, len(values), values=values.detach())
-    return Suspicion("B5", say("a loss for numbers judges classes"), say("loss"), evidence, 0.3, changes=only(change))
+    return Suspicion(
+        "B5", say("a loss for numbers judges classes"), say("loss"), evidence, 0.3, changes=possible(change)
+    )
 
 
 @FAULTS.add(
@@ -148,7 +149,7 @@ def cross_entropy_elsewhere(
                     "mean_row_sum": float(wanted.double().sum(1).mean())}  # fmt: skip
         several = bool(((wanted == 0) | (wanted == 1)).all())
         loss = "bce_with_logits" if several else "mse"
-        changes = only(plain_head(chart, loss) if chart.head else other_loss(chart, loss))
+        changes = possible(plain_head(chart, loss) if chart.head else other_loss(chart, loss))
         return Suspicion("B6", say("cross-entropy for another task"), say("loss"), evidence, 0.8 if several else 0.6,
                          changes=changes)  # fmt: skip
     if wanted.is_floating_point() or found.task.form != "index":
@@ -229,11 +230,11 @@ def _ids_by_one_unit(chart: Chart, found: Contract) -> Suspicion | None:
         return None
     return Suspicion("B7", say("a head of the wrong width"), say("last layer"), {"units": 1, "classes": len(seen)}, 1.0,
                      exact=True, harm=say("one unit cannot tell {count} classes apart", count=len(seen)),
-                     changes=only(head_of_units(chart, len(seen), values=seen.detach())))  # fmt: skip
+                     changes=possible(head_of_units(chart, len(seen), values=seen.detach())))  # fmt: skip
 
 
 def _wider(chart: Chart, units: int) -> list[Change]:
-    return only(head_of_units(chart, units))
+    return possible(head_of_units(chart, units))
 
 
 def _several_for_one(chart: Chart, found: Contract) -> Suspicion | None:
@@ -246,4 +247,4 @@ def _several_for_one(chart: Chart, found: Contract) -> Suspicion | None:
         return None
     evidence = {"outputs": list(outputs.shape[1:]), "targets": list(wanted.shape[1:])}
     return Suspicion("B7", say("a head of the wrong width"), say("last layer"), evidence, 0.5,
-                     changes=only(head_of_units(chart, 1, "mse")))  # fmt: skip
+                     changes=possible(head_of_units(chart, 1, "mse")))  # fmt: skip

@@ -7,9 +7,9 @@ from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.attention import causal, scaled_scores, with_positions
 from netwright.doctor.changes.between import clipped
 from netwright.doctor.changes.recurrence import forget_less, gated, orthogonal_memory
-from netwright.doctor.changes.signal import only
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.time import memories, order_of, tokens_of
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -73,11 +73,11 @@ def short_memory(
     }
     strength = 0.7 if grows else (0.65 if worst.ratio < low else 0.45) if simple else 0.35
     if grows:
-        changes = only(clipped(chart), orthogonal_memory(chart), gated(chart, _bias(worst.steps)))
+        changes = possible(clipped(chart), orthogonal_memory(chart), gated(chart, _bias(worst.steps)))
     elif simple:
-        changes = only(gated(chart, _bias(worst.steps)), orthogonal_memory(chart), clipped(chart))
+        changes = possible(gated(chart, _bias(worst.steps)), orthogonal_memory(chart), clipped(chart))
     else:
-        changes = only(forget_less(chart, _bias(worst.steps)), orthogonal_memory(chart))
+        changes = possible(forget_less(chart, _bias(worst.steps)), orthogonal_memory(chart))
     return Suspicion(
         "C15",
         say("short memory"),
@@ -141,14 +141,14 @@ def attention_order(
     if math.isfinite(found.leaks) and found.leaks > least:
         evidence["earlier_answers_move"] = found.leaks
         known = {op.key for op in chart.ops if op.name == found.attentions[0].name}
-        changes = only(causal(chart, found.attentions)) if all(op.key in known for op in found.attentions) else []
+        changes = possible(causal(chart, found.attentions)) if all(op.key in known for op in found.attentions) else []
         harm = say("answers read the very token they are asked for: what is learnt is of no use where it is not there")
         return Suspicion(
             "C16", say("attention sees what it is asked for"), place, evidence, 1.0, True, harm=harm, changes=changes
         )  # fmt: skip
     if found.moves < least:
         tokens = tokens_of(chart.ops)
-        changes = only(with_positions(chart, tokens)) if tokens is not None else []
+        changes = possible(with_positions(chart, tokens)) if tokens is not None else []
         return Suspicion(
             "C16",
             say("attention without order"),
@@ -167,7 +167,7 @@ def attention_order(
             hand.where,
             evidence,
             0.45,
-            changes=only(scaled_scores(chart, hand, found.scores)),
+            changes=possible(scaled_scores(chart, hand, found.scores)),
             harm=say("attention has chosen its places before anything is learnt"),
         )
     return None

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.output import other_loss, recoded
-from netwright.doctor.changes.signal import only
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.contract import Contract, contract_of
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -109,12 +109,12 @@ def label_encoding(chart: Chart) -> Suspicion | None:
     if found.kind in BINARY and (low < -1e-6 or high > 1 + 1e-6) and not (ids and found.task.count == 1):
         return Suspicion("A15", title, say("targets"), {**evidence, "wanted": "0..1"}, 1.0, exact=True,
                          harm=say("the loss has no lower end for labels outside 0..1: outputs grow for ever"),
-                         changes=only(recoded(chart, 0.0, 1.0) if len(seen) == 2 else None,
+                         changes=possible(recoded(chart, 0.0, 1.0) if len(seen) == 2 else None,
                                       other_loss(chart, "mse") if len(seen) > 2 else None))  # fmt: skip
     if _zeros_for_signs(found, low, len(seen)):
         return Suspicion("A15", title, say("targets"), {**evidence, "wanted": "-1, 1"}, 1.0, exact=True,
                          harm=say("examples labelled 0 pull no output in any direction"),
-                         changes=only(recoded(chart, -1.0, 1.0)))  # fmt: skip
+                         changes=possible(recoded(chart, -1.0, 1.0)))  # fmt: skip
     if len(seen) == 1 and len(values) >= 8 and found.reads_targets() and found.task.kind in ("classes", "numbers"):
         return Suspicion("A15", title, say("targets"), evidence, 1.0, exact=True,
                          harm=say("all labels are equal: there is nothing to learn"))  # fmt: skip

@@ -4,11 +4,11 @@ from torch import nn
 
 from netwright.catalogue import FAULTS
 from netwright.doctor.changes.loop import fresh_state, ordinary_step, train_mode
-from netwright.doctor.changes.steps import possible
 from netwright.doctor.chart import Chart
 from netwright.doctor.code import CodeSubject
 from netwright.doctor.faults.loop import watched
 from netwright.doctor.gauges.audit import audit
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 

@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.between import group_norms
-from netwright.doctor.changes.signal import only
 from netwright.doctor.changes.structure import less_dropout, rate_of, usual_statistics, without
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.ops import DROPOUTS, WEIGHTED, Op, tracing
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -90,7 +89,7 @@ def misused_norms(
         return None
     where = named([op.where for op in behind]) if max(strengths, key=strengths.__getitem__) == "last" else fewest.where
     free = (chart, behind, say("no norm behind the last layer"), say("outputs may then take any scale"))
-    changes: list[Change] = only(
+    changes: list[Change] = possible(
         without(*free) if behind else None, usual_statistics(chart) if odd else None, group_norms(chart)
     )
     return Suspicion(
@@ -163,9 +162,9 @@ def misused_dropout(chart: Chart, *, most: Share = 0.5, live: Annotated[int, Ran
         0.7 if awake else 0.0, 0.65 if on_outputs else 0.0, 0.45 if thin else 0.0, 0.3 + 0.45 * rate if heavy else 0.0
     )
     places = named(list(dict.fromkeys(op.where for op in (*awake, *on_outputs, *thin, *heavy))))
-    changes = only(less_dropout(chart), less_dropout(chart, 0.5))
+    changes = possible(less_dropout(chart), less_dropout(chart, 0.5))
     if awake:
-        changes = only(less_dropout(chart, 1.0), *changes)
+        changes = possible(less_dropout(chart, 1.0), *changes)
     return Suspicion(
         "C14",
         say("misused dropout"),

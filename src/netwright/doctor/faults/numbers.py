@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.loop import ordinary_step
 from netwright.doctor.changes.precision import single_precision
-from netwright.doctor.changes.steps import clip, possible, rate_times, setting, warm_up
+from netwright.doctor.changes.steps import clip, rate_times, setting, warm_up
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.code import CodeLive, CodeSubject
 from netwright.doctor.faults.rates import grew, starts_well
 from netwright.doctor.gauges.failing import first_failure
-from netwright.doctor.subject import Live, untouched
+from netwright.doctor.subject import Live, possible, untouched
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
 

@@ -10,7 +10,6 @@ from netwright.doctor.changes.steps import (
     default_settings,
     group_setting,
     longer,
-    possible,
     probed_optimizer,
     rate_times,
     rate_to,
@@ -21,6 +20,7 @@ from netwright.doctor.chart import Chart
 from netwright.doctor.faults.rates import rates_of
 from netwright.doctor.gauges.lag import further_gain, lags
 from netwright.doctor.gauges.noise import noise
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 

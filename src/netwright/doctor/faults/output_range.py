@@ -7,7 +7,6 @@ from torch import Tensor
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.output import head_of_units, other_loss, plain_head, right_axis
-from netwright.doctor.changes.signal import only
 from netwright.doctor.chart import Chart
 from netwright.doctor.closed_forms import (
     bounded_binary_cross_entropy,
@@ -16,7 +15,7 @@ from netwright.doctor.closed_forms import (
 )
 from netwright.doctor.faults.last_activations import NEAR, behind
 from netwright.doctor.gauges.contract import Contract, argument, contract_of
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -72,7 +71,7 @@ def softmax_axis(chart: Chart, *, tolerance: Annotated[float, Range(0, 0.01)] = 
         mixed = float((shares.sum(0) - 1).abs().max())
         if mixed <= tolerance and (shares.dim() == 1 or float((shares.sum(-1) - 1).abs().max()) > 10 * tolerance):
             evidence = {"largest_error_of_sums_over_the_batch": mixed, "threshold": tolerance, "axis": 0}
-            changes = _one_unit(chart) if shares.dim() == 1 else only(
+            changes = _one_unit(chart) if shares.dim() == 1 else possible(
                 right_axis(chart, [op]) if op in chart.head else other_loss(chart, "cross_entropy"))  # fmt: skip
             return Suspicion("B3", name, where, evidence, 1.0, exact=True, changes=changes,
                              harm=say("examples of a batch compete: one's answer depends on the others"))  # fmt: skip
@@ -83,8 +82,8 @@ def _one_unit(chart: Chart) -> list[Change]:
     """One unit judged by a sigmoid; for more than two classes that is only the first half of the cure (B7)."""
     loss = "mse" if chart.task.kind == "numbers" else "bce_with_logits"
     if chart.task.kind == "classes" and chart.task.count > 2:
-        return only(head_of_units(chart, chart.task.count))
-    return only(plain_head(chart, loss) if chart.head else other_loss(chart, loss))
+        return possible(head_of_units(chart, chart.task.count))
+    return possible(plain_head(chart, loss) if chart.head else other_loss(chart, loss))
 
 
 @FAULTS.add(
@@ -141,7 +140,7 @@ def unreachable_targets(chart: Chart, *, share: Annotated[float, Range(0, 1)] = 
                 "unreachable_error": floor}  # fmt: skip
     strength = min(0.95, max(0.1, 2 * math.sqrt(floor / spread) if spread else 0.9))
     return Suspicion("B4", say("outputs that cannot reach the targets"), behind(chart), evidence, strength,
-                     changes=only(plain_head(chart)))  # fmt: skip
+                     changes=possible(plain_head(chart)))  # fmt: skip
 
 
 def _compares(found: Contract) -> bool:
@@ -170,7 +169,7 @@ def _bounded_scores(chart: Chart, found: Contract) -> Suspicion | None:
     evidence = {"lowest_output": low, "highest_output": high, "floor": floor, "share_at_the_lower_end": zero}
     strength = min(0.9, 0.35 + floor)
     return Suspicion("B4", say("outputs that cannot reach the targets"), behind(chart), evidence, strength,
-                     changes=only(plain_head(chart)))  # fmt: skip
+                     changes=possible(plain_head(chart)))  # fmt: skip
 
 
 BOUNDS = ("relu", "relu6", "tanh", "hardtanh", "softsign", "sigmoid", "hardsigmoid", "softplus", "exp", "threshold",

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 import numpy as np
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.data import advice, only
+from netwright.doctor.changes.data import advice
 from netwright.doctor.changes.examples import repaired_targets
 from netwright.doctor.chart import Chart
 from netwright.doctor.faults.labels import FEWEST, once, ordered
 from netwright.doctor.gauges.control import control, is_signal
 from netwright.doctor.gauges.leaks import Alignment, alignment
 from netwright.doctor.gauges.reference import arrays
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
 
@@ -164,7 +164,7 @@ def misaligned_targets(chart: Chart, *, skill: Annotated[float, Range(0, 1)] = 0
     if found.found not in ("given", "none"):
         evidence |= {"pairing": found.found, "with_that_pairing": found.others[found.found].skill}
         change = repaired_targets(chart.subject, found.found, order.whole) if order.is_order else None
-        return Suspicion("A5", name, where, evidence, 0.95, exact=True, harm=harm, changes=only(change))
+        return Suspicion("A5", name, where, evidence, 0.95, exact=True, harm=harm, changes=possible(change))
     changes = [] if chart.subject.recipe is not None else [rejoin()]
     if chart.subject.validation and validation_signal(chart):
         evidence["validation_alone"] = say("shows signal")

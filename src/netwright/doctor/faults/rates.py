@@ -7,12 +7,12 @@ from statistics import median
 from typing import Annotated, Any
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.steps import batch_of, batch_size, clip, possible, rate_times, rate_to, setting, warm_up
+from netwright.doctor.changes.steps import batch_of, batch_size, clip, rate_times, rate_to, setting, warm_up
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.lag import lags
 from netwright.doctor.gauges.rates import Rates
 from netwright.doctor.gauges.whole import Whole
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
 

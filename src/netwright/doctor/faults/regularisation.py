@@ -6,10 +6,11 @@ from torch import nn
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.penalties import no_decay, no_dropout, no_penalty, smoothing
-from netwright.doctor.changes.steps import group_setting, possible, setting
+from netwright.doctor.changes.steps import group_setting, setting
 from netwright.doctor.chart import Chart
 from netwright.doctor.gauges.lag import lags
 from netwright.doctor.gauges.pull import pull_on_weights
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.steps import constant_schedule, group_setting, possible, probed_optimizer, setting
+from netwright.doctor.changes.steps import constant_schedule, group_setting, probed_optimizer, setting
 from netwright.doctor.chart import Chart
 from netwright.doctor.code import CodeLive
 from netwright.doctor.gauges.rates import rate_of
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 from netwright.parts.schedules import scheduled

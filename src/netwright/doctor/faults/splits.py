@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.data import advice, alike_validation, only
+from netwright.doctor.changes.data import advice, alike_validation
 from netwright.doctor.changes.examples import shuffled_batches
 from netwright.doctor.changes.steps import batch_of
 from netwright.doctor.chart import Chart
@@ -17,7 +17,7 @@ from netwright.doctor.gauges.leaks import Leaks, leaks, marks
 from netwright.doctor.gauges.reference import arrays
 from netwright.doctor.gauges.shifts import Shift, shift
 from netwright.doctor.gauges.target_scan import order_of
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
 
@@ -215,7 +215,7 @@ def not_shuffled(
         "last_part_differs": found.tail,
     }  # fmt: skip
     strength = 0.4 + 0.5 * max(0.0, min(1.0, 1 - found.batch_entropy / max(1e-9, found.random_entropy)))
-    changes = only(shuffled_batches(subject))
+    changes = possible(shuffled_batches(subject))
     return Suspicion("A9", say("examples not shuffled"), say("batches"), evidence, strength, changes=changes)
 
 
@@ -291,7 +291,7 @@ def prepared_otherwise(
     return Suspicion(
         "A10", say("validation prepared otherwise"), say("validation"), evidence,
         min(1.0, 0.4 + 0.2 * size) if gains else 0.2, exact=gains, note=not gains, harm=told if gains else "",
-        changes=only(change),
+        changes=possible(change),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from netwright.catalogue import FAULTS, Range
-from netwright.doctor.changes.data import only, standardised_targets
+from netwright.doctor.changes.data import standardised_targets
 from netwright.doctor.changes.examples import balanced_batches
 from netwright.doctor.changes.penalties import weight_decay
 from netwright.doctor.chart import Chart
@@ -15,7 +15,7 @@ from netwright.doctor.faults.labels import MOST, SECONDS, once, trails
 from netwright.doctor.gauges.learning_curve import Curve, Imbalance, imbalance, learning_curve
 from netwright.doctor.gauges.reference import arrays
 from netwright.doctor.gauges.target_scan import scan_targets
-from netwright.doctor.subject import Change
+from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.doctor.task import first_tensor
 from netwright.language import say
@@ -91,7 +91,7 @@ def uneven_classes(chart: Chart, *, ratio: Annotated[float, Range(1)] = 10.0) ->
     evidence |= {"accuracy": found.accuracy, "balanced": found.balanced, "auc": found.mean_auc, "threshold_auc": 0.6,
                  "recalls": [round(value, 3) for value in found.recalls[:6] if value is not None]}  # fmt: skip
     name, where = say("uneven classes"), say("training examples")
-    changes = only(balanced_batches(chart.subject))
+    changes = possible(balanced_batches(chart.subject))
     if not found.is_harmed or found.mean_auc <= 0.6 or found.is_constant:
         return Suspicion("A7", name, where, evidence, 0.3, note=True)
     better = 0.0
@@ -160,7 +160,7 @@ def unscaled_targets(
     if whole.base > 0 and whole.losses:
         evidence["first_loss_by_constant"] = whole.losses[0] / whole.base
     return Suspicion("A12", say("targets far from unit scale"), say("targets"), evidence, strength_of(over, 0.4),
-                     changes=only(standardised_targets(chart.subject)))  # fmt: skip
+                     changes=possible(standardised_targets(chart.subject)))  # fmt: skip
 
 
 @FAULTS.add("A14", title="too few examples", source="doctor catalogue A14; arXiv:1712.00409", demo='''
@@ -206,7 +206,7 @@ def too_few_examples(
     }  # fmt: skip
     heavy = count > weights * subject.examples
     return Suspicion("A14", say("too few examples"), say("training examples"), evidence, 0.5 if heavy else 0.3,
-                     note=not (heavy and trails(chart)), changes=only(weight_decay(subject)))  # fmt: skip
+                     note=not (heavy and trails(chart)), changes=possible(weight_decay(subject)))  # fmt: skip
 
 
 def measured_curve(chart: Chart) -> Curve:

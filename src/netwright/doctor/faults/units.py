@@ -7,9 +7,10 @@ from torch import Tensor
 
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.between import insert_norms
-from netwright.doctor.changes.signal import only, reinitialise, swap_activations
+from netwright.doctor.changes.signal import reinitialise, swap_activations
 from netwright.doctor.chart import Chart, named
 from netwright.doctor.ops import DROPOUTS, HIDDEN, NORMS, POOLS, WEIGHTED, Op
+from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.language import say
 
@@ -91,7 +92,7 @@ def dead_relu(chart: Chart, *, share: Share = 0.5, note: Share = 0.25) -> Suspic
         strength *= 0.6  # a few of a few units die by chance
     leaky = swap_activations(chart, "leaky_relu", list(hidden.values()), anew=False)
     anew = reinitialise(chart)
-    changes = only(anew, leaky, insert_norms(chart)) if at_start else only(leaky, insert_norms(chart), anew)
+    changes = possible(anew, leaky, insert_norms(chart)) if at_start else possible(leaky, insert_norms(chart), anew)
     return Suspicion(
         "C6",
         say("dead ReLU units"),
@@ -155,7 +156,7 @@ def saturated_units(chart: Chart, *, share: Share = 0.5) -> Suspicion | None:
     places = named([layer.path or "forward" for layer in found] or [key[0] or "forward" for key in late])
     own = any(layer.weight_scale > 2.5 for layer in found)
     strength = (0.6 + 0.3 * worst) * (0.6 if chart.start.input_rms > 5 and not own else 1.0)
-    changes = only(
+    changes = possible(
         reinitialise(chart) if own else None, insert_norms(chart), swap_activations(chart, "relu"), reinitialise(chart)
     )
     return Suspicion(
@@ -226,7 +227,7 @@ def misplaced_activation(chart: Chart, *, layers: Annotated[int, Range(1, 1000)]
         "output_rms": _rms(chosen[0].tensor),
         "threshold": 1 if strong else layers,
     }
-    changes = only(swap_activations(chart, "relu", chosen), swap_activations(chart, "gelu", chosen))
+    changes = possible(swap_activations(chart, "relu", chosen), swap_activations(chart, "gelu", chosen))
     return Suspicion(
         "C9",
         say("unsuitable hidden activation"),

@@ -4,7 +4,6 @@ A network that trails them has something to gain; where even they find nothing, 
 """
 
 import math
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from netwright.doctor.gauges.learners import (
     examples_of,
     form_of,
 )
+from netwright.doctor.stopwatch import Stopwatch
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
 
@@ -120,7 +120,7 @@ def control(
 
     Raises DataError where examples and targets differ in number, UsageError for an unknown kind or form.
     """
-    begun = time.perf_counter()
+    watch = Stopwatch()
     share = float(np.clip(seconds / 5, 0.05, 4))
     has_validation = x_validation is not None and y_validation is not None and len(y_validation) > 0
     table, other = _tables(x, y, kind, x_validation if has_validation else None, y_validation, form, share, seed)
@@ -131,7 +131,7 @@ def control(
     for name in LEARNERS if len(table) else ():
         if not held_out and name not in ("linear", "reference"):
             continue
-        if time.perf_counter() - begun > 2 * seconds:
+        if watch.seconds > 2 * seconds:
             left_out.append(name)
             continue
         said, places = _said(name, table, source, plan, share / len(plan) ** 0.5)
@@ -143,7 +143,7 @@ def control(
     count = len(np.concatenate([part for _, part in plan])) if plan else 0
     return Control(
         kind, table.form, scores, best, is_signal(scores[best]), held_out,
-        len(plan[0][0]) if plan else 0, count, time.perf_counter() - begun, tuple(left_out),
+        len(plan[0][0]) if plan else 0, count, watch.seconds, tuple(left_out),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ hard. The two are told apart by what happens as the learners grow sure: on hard 
 wrong labels they stay.
 """
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from jaxtyping import Float, Int
 
 from netwright.doctor.gauges.control import Table, folds, table_of
 from netwright.doctor.gauges.learners import answered
+from netwright.doctor.stopwatch import Stopwatch
 
 ROWS = 3000
 """At most so many examples are judged."""
@@ -76,7 +76,7 @@ def label_errors(
 
     Differs: the share estimated in the paper is `joint`; it counts overlapping classes as wrong labels.
     """
-    begun = time.perf_counter()
+    watch = Stopwatch()
     most = max(FEWEST, round(ROWS * float(np.clip(seconds / 5, 0.1, 2))))
     is_dear = np.ndim(x) == 4  # pictures are judged by a convolutional network, five times over
     most, work = (most // 2, 0.2) if is_dear else (most, 0.4)
@@ -91,7 +91,7 @@ def label_errors(
     names = np.unique(np.asarray(y).reshape(-1)[rows])
     return LabelErrors(
         share, low, high, joint_share(together, given), float(differs.mean()), len(table),
-        _suspects(together, given, rows, names), time.perf_counter() - begun,
+        _suspects(together, given, rows, names), watch.seconds,
     )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Leaks between splits and from the answer into the question (A8), and pairings that slipped (A5)."""
 
 import hashlib
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +18,7 @@ from netwright.doctor.gauges.learners import (
     standardised,
     varying,
 )
+from netwright.doctor.stopwatch import Stopwatch
 
 HASHED = 100_000
 """At most so many examples of a split are compared exactly."""
@@ -141,7 +141,7 @@ def leaks(
 
     `x`, `y`, `kind`, `form` as for `control`; `groups` and `times` (N,) where they are known.
     """
-    begun = time.perf_counter()
+    watch = Stopwatch()
     x, y = np.asarray(x), np.asarray(y)
     same = near = None
     if x_validation is not None and len(x_validation) and np.shape(x_validation)[1:] == x.shape[1:]:
@@ -151,7 +151,7 @@ def leaks(
     columns = telling_columns(x, y, kind=kind, form=form, seed=seed)
     return Leaks(
         same, near, columns, int(np.prod(x.shape[1:])), _shared(groups, groups_validation),
-        _early(times, times_validation), time.perf_counter() - begun,
+        _early(times, times_validation), watch.seconds,
     )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Whether more examples would help (A14, P14), and how unequal classes fare (A7)."""
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int
 from netwright.doctor.gauges.control import Score, Table, folds, score, table_of
 from netwright.doctor.gauges.leaks import auc
 from netwright.doctor.gauges.learners import LEARNERS, Question, answered
+from netwright.doctor.stopwatch import Stopwatch
 
 PARTS = (0.125, 0.25, 0.5, 1.0)
 SEEDS = 3
@@ -60,7 +60,7 @@ def learning_curve(
     Formula: error = 1 - skill; gain = 1 - sum error(all) / sum error(half) over the seeds; its standard error
         by leaving out each seed in turn, or from the scored examples where that is larger
     """
-    begun = time.perf_counter()
+    watch = Stopwatch()
     share = float(np.clip(seconds / 5, 0.1, 2))
     table, _ = table_of(x, y, kind=kind, form=form, most=round(ROWS * share), seed=seed, work=0.2 * share)
     if len(table) < FEWEST:
@@ -81,7 +81,7 @@ def learning_curve(
     gain, gain_error = _gain([row[-2] for row in scores], [row[-1] for row in scores])
     return Curve(
         learner, tuple(sizes.tolist()), tuple(mean.tolist()), tuple((errors.std(0, ddof=1) / SEEDS**0.5).tolist()),
-        slope, gain, gain_error, time.perf_counter() - begun,
+        slope, gain, gain_error, watch.seconds,
     )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Training mode beside evaluation mode: the same weights, the same examples (P13)."""
 
 import math
-import time
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from netwright.doctor.ops import DROPOUTS, NORMS, Op, Swap, tracing
+from netwright.doctor.stopwatch import Stopwatch
 from netwright.doctor.subject import Live, Pair, Subject, untouched
 from netwright.doctor.task import first_tensor
 
@@ -72,10 +72,10 @@ def compare_modes(subject: Subject, steps: int = STEPS, seconds: float = 4.0) ->
 
 def _warm(live: Live, subject: Subject, steps: int, seconds: float, settle: int) -> None:
     """Train, then read batches with the weights at rest: running statistics that only lag behind come up."""
-    began = time.monotonic()
+    watch = Stopwatch()
     for _ in range(min(steps, subject.total or steps)):
         live.step()
-        if time.monotonic() - began > seconds:
+        if watch.seconds > seconds:
             break
     with torch.no_grad():
         for place in range(settle):

@@ -1,7 +1,6 @@
 """Whether a few examples can be learnt by heart: by the training as it is, without penalties, and by Adam (P4)."""
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -12,6 +11,7 @@ import torch
 from netwright.doctor.changes.penalties import no_decay, no_dropout, no_penalty, smoothing
 from netwright.doctor.changes.steps import constant_schedule, join, probed_optimizer, slice_of
 from netwright.doctor.code import CodeLive
+from netwright.doctor.stopwatch import Stopwatch
 from netwright.doctor.subject import Change, Live, Pair, Subject
 from netwright.doctor.suspicion import Unmeasured
 from netwright.doctor.task import flat_targets, skill_of
@@ -111,7 +111,7 @@ def train_on(live: Live, pairs: Sequence[Pair]) -> None:
 
 
 def _learn(subject: Subject, pairs: list[Pair], changes: list[Change], steps: int, seconds: float) -> Learnt:
-    began, losses = time.monotonic(), [math.nan]
+    watch, losses = Stopwatch(), [math.nan]
     with subject.live(changes) as live:
         train_on(live, pairs)
         right = math.nan
@@ -121,7 +121,7 @@ def _learn(subject: Subject, pairs: list[Pair], changes: list[Change], steps: in
             done = len(losses) - 1
             if broken or done % EVERY == 0 or done == steps:
                 right = -1.0 if broken else share_right(live, pairs)
-                if broken or right >= _wanted(live) or time.monotonic() - began > seconds:
+                if broken or right >= _wanted(live) or watch.seconds > seconds:
                     break
         passed = right >= _wanted(live) or (not math.isfinite(right) and losses[-1] < LEFT * losses[1])
     first = losses[1] if len(losses) > 1 else math.nan

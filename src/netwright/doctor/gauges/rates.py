@@ -1,7 +1,6 @@
 """Which learning rates a network stands: where its loss falls fastest, and where it diverges (P5)."""
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from netwright.doctor.findings import rounded
+from netwright.doctor.stopwatch import Stopwatch
 from netwright.doctor.subject import Change, Live, Pair, Subject, untouched
 from netwright.doctor.suspicion import Unmeasured
 
@@ -40,9 +41,9 @@ class Rates:
         """A rate to train with: between a third of the steep one and a tenth of the diverging one, in the middle of the
         two on the scale of logarithms."""
         if not math.isfinite(self.steep):
-            return _rounded(self.diverging / 10) if math.isfinite(self.diverging) else math.nan
+            return rounded(self.diverging / 10) if math.isfinite(self.diverging) else math.nan
         low, high = self.steep / 3, min(self.diverging / 10, 3 * self.steep)
-        return _rounded(math.sqrt(low * high))
+        return rounded(math.sqrt(low * high))
 
 
 def rate_range(
@@ -56,14 +57,14 @@ def rate_range(
     Differs: the loss is that of the same examples after every step, and half of the fall, not the steepest place of the
     curve, is looked for: both are the same for other batches within a factor of 2, which the steepest place is not.
     """
-    began = time.monotonic()
+    watch = Stopwatch()
     found: list[tuple[float, float]] = []
     current = math.nan
     for place in range(seeds):
         with subject.live(changes, seed * seeds + place) as live:
             current = rate_of(live.optimizers)
             found.append(_one(live, subject, current))
-        if (time.monotonic() - began) * (place + 2) / (place + 1) > seconds:
+        if watch.seconds * (place + 2) / (place + 1) > seconds:
             break  # another seed would take longer than there is
     steeps, divergings = [one[0] for one in found], [one[1] for one in found]
     finite = [rate for rate in steeps if math.isfinite(rate)]
@@ -171,8 +172,3 @@ def _number(rate: Any) -> float:
     if isinstance(rate, Tensor):
         return float(rate.item())
     return float(rate) if isinstance(rate, (int, float)) else math.nan
-
-
-def _rounded(rate: float) -> float:
-    """To one or two digits, as people write rates."""
-    return float(f"{rate:.1e}") if rate > 0 else rate

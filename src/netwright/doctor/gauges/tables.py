@@ -1,6 +1,5 @@
 """The scan (P1): the numbers of examples and targets, before any network has seen them."""
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from netwright.doctor.gauges.layouts import Layout, layout
 from netwright.doctor.gauges.learners import form_of
 from netwright.doctor.gauges.shifts import Shift, shift
 from netwright.doctor.gauges.target_scan import Order, Targets, order_of, scan_targets
+from netwright.doctor.stopwatch import Stopwatch
 
 ROWS = 20_000
 """At most so many examples are measured (non-finite numbers: all of them)."""
@@ -102,7 +102,7 @@ def scan(
 
     Formula: rms = sqrt(mean x^2); spread = sqrt(mean over features of var)
     """
-    begun = time.perf_counter()
+    watch = Stopwatch()
     x = np.asarray(x)
     x = x.reshape(-1, 1) if x.ndim < 2 else x
     form = form_of(x) if form == "auto" else form
@@ -137,7 +137,7 @@ def scan(
             flat, _by_feature(_sample(np.asarray(x_validation), seed), form), y, y_validation,
             dtypes=(str(x.dtype), str(np.asarray(x_validation).dtype)),
         ),
-        seconds=time.perf_counter() - begun,
+        seconds=watch.seconds,
     )  # fmt: skip
 
 

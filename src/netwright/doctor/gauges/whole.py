@@ -1,7 +1,6 @@
 """The training as the person meant it, to its end or as far as the time allows, measured on the way."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from netwright.doctor.gauges.series import Series
 from netwright.doctor.ops import HIDDEN, Op, activations, tracing
+from netwright.doctor.stopwatch import Stopwatch
 from netwright.doctor.subject import Change, Live, Pair, StepMeasure, Subject
 from netwright.doctor.task import flat_targets
 
@@ -78,7 +78,7 @@ def train_whole(
     subject: Subject, seconds: float, sigmoid: bool = False, changes: tuple[Change, ...] = (), seed: int = 0
 ) -> Whole:
     """Train a branch as far as `seconds` allow, with a measured step now and then."""
-    began = time.monotonic()
+    watch = Stopwatch()
     losses: list[float] = []
     measures: list[StepMeasure] = []
     places: list[int] = []
@@ -89,7 +89,7 @@ def train_whole(
         marks = _marks(goal)
         points = {max(1, round(goal * (place + 1) / POINTS)) for place in range(POINTS)}
         since, finite = 0, True
-        while len(losses) < goal and time.monotonic() - began < seconds:
+        while len(losses) < goal and watch.seconds < seconds:
             if len(losses) in marks:
                 measures.append(live.measured_step())
                 places.append(len(losses))
@@ -103,7 +103,7 @@ def train_whole(
             if len(losses) in points:
                 curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
                 since = len(losses)
-        spent = time.monotonic() - began
+        spent = watch.seconds
         if not curve or curve[-1][0] != len(losses):
             curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
         dead = dead_shares(live, subject) if finite else {}
