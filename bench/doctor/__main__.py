@@ -1,8 +1,9 @@
 """The doctor on its development set.
 
-python -m bench.doctor run --half tuning|reporting [--seeds 1] [--jobs 1] [--names PART ...] [--out FILE]
+python -m bench.doctor run --half tuning|reporting|second [--seeds 1] [--jobs 1] [--names PART ...] [--out FILE]
 python -m bench.doctor table FILE
 python -m bench.doctor freeze          after `python -m bench.doctor.verify`
+python -m bench.doctor freeze --second after `python -m bench.doctor.second.verify`
 python -m bench.doctor check           are the sources as they were frozen
 """
 
@@ -14,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from bench.doctor.examining import LIMIT, quiet_threads, row
+from bench.doctor.examining import LIMIT, PROGRAMS, quiet_threads, row
 from bench.doctor.freeze import FROZEN, freeze, frozen_names, moved
-from bench.doctor.programs import PROGRAMS
+from bench.doctor.second import freeze as second
 from bench.doctor.table import report
 
 
@@ -29,7 +30,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.doctor")
     verbs = parser.add_subparsers(dest="verb", required=True)
     asked = verbs.add_parser("run")
-    asked.add_argument("--half", choices=("tuning", "reporting"), required=True)
+    asked.add_argument("--half", choices=("tuning", "reporting", "second"), required=True)
     asked.add_argument("--seeds", type=int, default=1, help="repeats of each program; seeds are not programs")
     asked.add_argument("--jobs", type=int, default=1)
     asked.add_argument("--names", nargs="*", default=[], help="parts of names")
@@ -38,7 +39,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     asked.add_argument("--no-repair", action="store_true")
     asked.add_argument("--out", default="")
     verbs.add_parser("table").add_argument("file")
-    verbs.add_parser("freeze")
+    verbs.add_parser("freeze").add_argument("--second", action="store_true", help="the second set")
     verbs.add_parser("check")
     return parser.parse_args(words)
 
@@ -46,9 +47,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def run(given: argparse.Namespace) -> None:
     """Examine the frozen programs of a half, a process each, and write the rows as they come."""
     quiet_threads()
-    if changed := moved():
+    if changed := [*moved(), *second.moved()]:
         print(f"not as frozen: {', '.join(changed)}", file=sys.stderr)
-    names = [name for name in frozen_names(given.half) if not given.names or any(part in name for part in given.names)]
+    kept = second.frozen_names() if given.half == "second" else frozen_names(given.half)
+    names = [name for name in kept if not given.names or any(part in name for part in given.names)]
     rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(given.jobs) as pool:
         jobs = [
@@ -78,14 +80,14 @@ def table(given: argparse.Namespace) -> None:
 
 
 def frozen(given: argparse.Namespace) -> None:
-    found = freeze()
+    found = second.freeze() if given.second else freeze()
     print(
         f"{FROZEN.name}: {found['sha256']}, " + ", ".join(f"{len(n)} {half}" for half, n in found["programs"].items())
     )
 
 
 def check(given: argparse.Namespace) -> None:
-    if changed := moved():
+    if changed := [*moved(), *second.moved()]:
         raise SystemExit(f"not as frozen: {', '.join(changed)}")
     print("as frozen")
 

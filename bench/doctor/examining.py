@@ -15,10 +15,14 @@ from typing import Any
 
 import torch
 
-from bench.doctor.programs import PROGRAMS, Program
+from bench.doctor.programs import PROGRAMS as FIRST
+from bench.doctor.programs import Program
 from bench.doctor.programs.case import Case
+from bench.doctor.second import PROGRAMS as SECOND
 from bench.doctor.training import train
 from netwright.errors import NetwrightError
+
+PROGRAMS: dict[str, Program] = {**FIRST, **SECOND}
 
 LIMIT = 240.0
 """Seconds a program may take altogether; then the row says so."""
