@@ -145,17 +145,19 @@ def evaluate(run: Run | Path | str, data: Any = None, targets: Any = None, say_l
         found, ids = baseline_scores(dataset), dataset.ids("test")
     else:
         judged, loss, ids, examples = predictor.judge_source(data, targets, say_line)
-        found = _baselines_on(run, examples)
+        found = _baselines_on(run, examples, say_line)
     return Evaluation(run=str(run.path), task=judged.task, loss=loss, baseline=found, **judgement_json(judged, ids))
 
 
-def _baselines_on(run: Run, examples: tuple[np.ndarray, np.ndarray] | None) -> dict[str, dict[str, Any]]:
-    """Baselines on new examples; none for sequences, and where the training data cannot be read any more."""
-    if examples is None:
-        return {}
+def _baselines_on(
+    run: Run, examples: tuple[np.ndarray, np.ndarray] | Dataset, say_line: Any = None
+) -> dict[str, dict[str, Any]]:
+    """Baselines on new examples, learnt from the run's training split; none where that cannot be read any more."""
     try:
         return baseline_scores(run._dataset or read_again(run.folder, run.recipe), examples)
-    except (DataError, UsageError):
+    except (DataError, UsageError) as error:
+        if say_line is not None:
+            say_line(say("no baselines: {why}", why=str(error).split("\n")[0]))
         return {}
 
 

@@ -39,3 +39,16 @@ def test_a_column_that_is_not_there_is_refused_with_the_nearest(tweets):
 
 def test_without_a_name_it_stays_a_table(tweets):
     assert nw.read(tweets, target="label").kind == "table"
+
+
+def test_new_rows_without_the_target_are_predicted_by_their_column(tweets, tmp_path):
+    data = nw.read(tweets, source="text", target="label")
+    small = {"name": "lstm", "hidden": 8, "embedding": 8}
+    run = nw.train(data, small, epochs=1, out=tmp_path / "run", quiet=True)
+    (tmp_path / "new.csv").write_text("id,text\n7,so sunny\n8,\n9,rain again\n", encoding="utf-8")
+    said: list[str] = []
+    found = nw.open(tmp_path / "run").predict(tmp_path / "new.csv", say_line=said.append)
+    assert [row["input"] for row in found] == ["row 1", "row 3"]
+    alone = run.predict(["so sunny", "rain again"])
+    assert [row["probabilities"] for row in found] == [pytest.approx(row["probabilities"]) for row in alone]
+    assert said == ["new.csv: 1 rows hold no text -> left out"]

@@ -132,11 +132,12 @@ def test_evaluate_repeats_the_report(request, name):
     assert found["task"] == run.task
 
 
-def test_new_texts_are_not_held_against_baselines_on_others(letters, home):
+def test_new_texts_are_held_against_baselines_on_the_same_texts(letters, home):
     new = home / "new.txt"
     new.write_text("the red cat ran to the small door\n" * 60, encoding="utf-8")
     found = nw.evaluate(letters, str(new))
-    assert found["baseline"] == {}
+    assert set(found["baseline"]) == set(letters.baseline) == {"unigram", "ngram_5"}
+    assert all(found["baseline"][name] != letters.baseline[name] for name in letters.baseline)
     assert found["metrics"]["bits_per_character"]["value"] > 0
 
 

@@ -14,6 +14,8 @@ from netwright.training.objective import Draw, Terms, objective_of
 TOKENS, FEATURES, CLASSES = 11, 3, 5
 TEXT = {"kind": "text", "tokens": "word", "vocabulary": TOKENS, "steps": 9}
 SERIES = {"kind": "sequence", "steps": 9, "features": FEATURES, "variable": True}
+TRAITS = {"count": 13, "each": 3}
+"""What the letters of words to be tagged tell: three numbers each, of thirteen."""
 FIXED = ("forecaster", "perceptron", "logistic", "softmax", "mlp")
 """They read sequences of one length: windows of a series, or all numbers at once."""
 LENGTHS = (7, 1, 9, 4, 4, 2)
@@ -38,6 +40,7 @@ class Case:
 
     def build(self) -> nn.Module:
         part, inputs = NETWORKS[self.name], TEXT if self.kind == "text" else SERIES
+        inputs = {**inputs, "traits": TRAITS} if (self.kind, self.task) == ("text", "tag") else inputs
         known = {"hidden": 6, "embedding": 6, "channels": 4, "heads": 2, "feed_forward": 8, "dropout": 0.0, "beam": 2}
         own = {name: value for name, value in known.items() if name in part.settings} | self.more
         count = TOKENS if self.task in ("generate", "translate", "transcribe") else CLASSES
@@ -81,7 +84,11 @@ def inputs_of(case: Case) -> Ragged:
     """Six sequences of unequal length, one of a single step, two equally long."""
     chance = torch.Generator().manual_seed(1)
     if case.kind == "text":
-        return Ragged.of([torch.randint(1, TOKENS, (length,), generator=chance) for length in LENGTHS])
+        words = Ragged.of([torch.randint(1, TOKENS, (length,), generator=chance) for length in LENGTHS])
+        if case.task != "tag":
+            return words
+        traits = torch.randint(1, TRAITS["count"], (len(words.flat), TRAITS["each"]), generator=chance)
+        return Ragged(words.flat, words.starts, traits)
     longer = 4 if case.task == "transcribe" else 1  # a path of CTC needs steps
     return Ragged.of([torch.randn(longer * length, FEATURES, generator=chance).double() for length in LENGTHS])
 
@@ -102,7 +109,10 @@ def longer(batch: Sequences, steps: int) -> Sequences:
     if not steps:
         return batch
     blank = batch.values.new_zeros(len(batch), steps, *batch.values.shape[2:])
-    return Sequences(torch.cat([batch.values, blank], 1), batch.lengths)
+    traits = batch.traits
+    if traits is not None:
+        traits = torch.cat([traits, traits.new_zeros(len(batch), steps, traits.shape[2])], 1)
+    return Sequences(torch.cat([batch.values, blank], 1), batch.lengths, traits)
 
 
 def terms_of(case: Case, model: nn.Module, places: list[int], more: int = 0) -> Terms:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from netwright.data.sequence_targets import (
     sequence_targets_from,
 )
 from netwright.data.source import Problem, Source, Texts
+from netwright.data.tables.cells import is_phrase
 from netwright.data.texts.tags import scheme_in
 from netwright.errors import DataError, UsageError, hint
 from netwright.language import say
@@ -33,6 +34,8 @@ class ClassTargets:
 
     classes: list[str]
     task: Literal["classify", "verify"] = "classify"
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What an example was in the data, as prediction needs it: `example`, a file; `columns`, the columns of texts."""
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ class ClassTargets:
         return torch.tensor([number[name] for name in names], dtype=torch.int64)
 
     def state(self) -> dict[str, Any]:
-        return {"task": self.task, "classes": self.classes}
+        return {"task": self.task, "classes": self.classes, **({"facts": self.facts} if self.facts else {})}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class NumberTargets:
     mean: float
     scale: float
     task: Literal["regress"] = "regress"
+    facts: dict[str, Any] = field(default_factory=dict)
+    """As of `ClassTargets`."""
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -87,7 +92,8 @@ class NumberTargets:
         return outputs.double()[:, 0] * self.scale + self.mean
 
     def state(self) -> dict[str, Any]:
-        return {"task": self.task, "mean": self.mean, "scale": self.scale}
+        found = {"task": self.task, "mean": self.mean, "scale": self.scale}
+        return {**found, **({"facts": self.facts} if self.facts else {})}
 
 
 Targets = ClassTargets | NumberTargets | SequenceTargets
@@ -96,8 +102,10 @@ Targets = ClassTargets | NumberTargets | SequenceTargets
 def targets_from(state: dict[str, Any]) -> Targets:
     """The targets that `state` describes (the inverse of `.state()`)."""
     if state["task"] in ("classify", "verify"):
-        return ClassTargets(list(state["classes"]), state["task"])
-    return NumberTargets(state["mean"], state["scale"]) if state["task"] == "regress" else sequence_targets_from(state)
+        return ClassTargets(list(state["classes"]), state["task"], dict(state.get("facts", {})))
+    if state["task"] == "regress":
+        return NumberTargets(state["mean"], state["scale"], facts=dict(state.get("facts", {})))
+    return sequence_targets_from(state)
 
 
 def decide_task(source: Source, wanted: str) -> str:
@@ -118,6 +126,8 @@ def decide_task(source: Source, wanted: str) -> str:
     values = np.array([number(value) for value in source.targets])
     share = float(np.isfinite(values).mean()) if len(values) else 0.0
     if share < 0.95:
+        if source.kind != "text" and are_sentences(source.targets):
+            return "translate"
         if source.kind == "table":
             _few_names(source, values)
         return "classify"
@@ -132,6 +142,13 @@ def decide_task(source: Source, wanted: str) -> str:
     return "classify" if whole and (len(distinct) <= FEW or counted) else "regress"
 
 
+def are_sentences(targets: np.ndarray) -> bool:
+    """Whether targets are texts to write rather than names of classes: most are different and of several words."""
+    texts = [value for value in targets if isinstance(value, str) and value]
+    phrases = sum(map(is_phrase, texts))
+    return len(set(texts)) > max(FEW, len(targets) / 2) and 2 * phrases > len(targets)
+
+
 def possible_tasks(source: Source) -> list[str]:
     """What can be learnt from these data."""
     targets = source.targets
@@ -143,7 +160,7 @@ def possible_tasks(source: Source) -> list[str]:
         return ["forecast"]
     if targets is not None:
         found += ["classify", "regress"]
-    if source.kind == "text" and isinstance(first, str):
+    if source.kind != "recording" and isinstance(first, str):
         found.append("translate")
     if source.kind == "recording" and isinstance(first, str):
         found += ["transcribe", "verify"]
@@ -194,9 +211,10 @@ def fit_targets(source: Source, task: str, train: np.ndarray, settings: dict[str
     if task == "regress":
         numbers = np.array([number(value) for value in source.targets[train]])
         if numbers.min() == numbers.max():  # their standard deviation may be a rounding error above 0
-            return NumberTargets(float(numbers[0]), 1.0)
+            return NumberTargets(float(numbers[0]), 1.0, facts=_example_facts(source))
         top = float(np.abs(numbers).max())  # squares of numbers near 1e-300 or 1e300 are no numbers
-        return NumberTargets(float((numbers / top).mean() * top), float((numbers / top).std() * top) or 1.0)
+        mean, scale = float((numbers / top).mean() * top), float((numbers / top).std() * top) or 1.0
+        return NumberTargets(mean, scale, facts=_example_facts(source))
     trained = {class_name(value) for value in source.targets[train]}
     names = {undotted(class_name(value), trained) for value in source.targets if _named(value)}
     ordered = _ordered(names, source.classes)
@@ -204,7 +222,7 @@ def fit_targets(source: Source, task: str, train: np.ndarray, settings: dict[str
         raise DataError(
             say("{name} has one class only ({classes}); two are needed", name=source.name, classes=", ".join(ordered))
         )
-    return ClassTargets(ordered, "verify" if task == "verify" else "classify")
+    return ClassTargets(ordered, "verify" if task == "verify" else "classify", _example_facts(source))
 
 
 def _fit_sequences(source: Source, task: str, train: np.ndarray, settings: dict[str, Any]) -> SequenceTargets:
@@ -227,6 +245,12 @@ def _fit_sequences(source: Source, task: str, train: np.ndarray, settings: dict[
 def _plain_facts(source: Source) -> dict[str, Any]:
     """What the data say of themselves, as far as it is plain: arrays of single examples stay behind."""
     return {name: value for name, value in source.facts.items() if not isinstance(value, np.ndarray)}
+
+
+def _example_facts(source: Source) -> dict[str, Any]:
+    """What an example of texts was in the data: a file, or columns of a table."""
+    known = ("example", "columns") if source.kind == "text" else ()
+    return {name: source.facts[name] for name in known if name in source.facts}
 
 
 def _ordered(names: set[str], stated: list[str] | None) -> list[str]:

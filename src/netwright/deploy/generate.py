@@ -76,6 +76,7 @@ def generate(
         raise UsageError(say("generate: length = {length}, count = {count}; they are whole numbers above 0",
                              length=length, count=count))  # fmt: skip
     if isinstance(targets, TokenTargets) and targets.task == "translate":
+        _reads_texts(encoder)
         if not prompt:
             raise UsageError(say("this network answers a text; give it one as the prompt"))
         texts = [reply(forward, targets, encoder, prompt, manner, number) for number in range(count)]
@@ -90,6 +91,14 @@ def generate(
         for number, row in enumerate(found):
             row["files"] = _music(row["text"], targets.facts, out, number if count > 1 else None)
     return found
+
+
+def _reads_texts(encoder: Any) -> None:
+    """Refuse a network that writes of vectors or pictures: a prompt is none."""
+    kind = encoder.inputs["kind"]
+    if kind != "text":
+        text = say("this network reads {kind} data and no prompt; `predict` gives what it writes", kind=say(kind))
+        raise UsageError(text)
 
 
 def _music(text: str, facts: dict[str, Any], out: Path, number: int | None) -> list[str]:
@@ -258,6 +267,8 @@ def chat(
         text = say("this run's task is {task}: it cannot talk; `chat` wants pairs of texts or a language model",
                    task=targets.task)  # fmt: skip
         raise UsageError(text)
+    if not writes:
+        _reads_texts(encoder)
     return _turns(forward, targets, encoder, lines, manner)
 
 

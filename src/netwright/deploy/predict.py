@@ -331,10 +331,12 @@ class Predictor:
 
 def sequence_predictor(kind: str, task: str) -> type[Predictor] | None:
     """The predictor of texts, recordings and series, which builds on this one; None for other data."""
-    from netwright.deploy.sequences import SequencePredictor, SeriesPredictor
+    from netwright.deploy.sequences import SequencePredictor, SeriesPredictor, WritingPredictor
 
     if kind in ("text", "recording"):
         return SequencePredictor
+    if task == "translate":
+        return WritingPredictor
     return SeriesPredictor if task == "forecast" else None
 
 

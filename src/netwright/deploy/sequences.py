@@ -13,8 +13,9 @@ from torch import Tensor
 from netwright.data.dataset import Dataset
 from netwright.data.embedded import EMBEDDED
 from netwright.data.files.opening import open_tree, typed
-from netwright.data.files.tree import Tree
+from netwright.data.files.tree import Tally, Tree, printable
 from netwright.data.read import from_memory, recognise
+from netwright.data.readers.joined_texts import joined, texts_of
 from netwright.data.readers.recordings import unlabelled as unlabelled_recordings
 from netwright.data.readers.series import ending_window
 from netwright.data.readers.table import rows_table, unlabelled
@@ -24,7 +25,9 @@ from netwright.data.tables.text import decode
 from netwright.data.tables.typed import frame_table
 from netwright.data.targets import possible_tasks
 from netwright.data.texts.encoder import TextEncoder
+from netwright.data.texts.forms import data_files, text_files
 from netwright.data.texts.pieces import pieces
+from netwright.data.texts.places import SHEETS, Peeks, ending, read_texts
 from netwright.deploy.generate import continue_texts
 from netwright.deploy.predict import Predictions, Predictor, json_row
 from netwright.errors import DataError, UsageError
@@ -35,6 +38,8 @@ from netwright.report.summary import judge_split
 from netwright.training.answers import answers, embedded, said
 
 MOST_BYTES = 2**30
+MOST_TABLES = 16
+_SHEETS = SHEETS | {".jsonl", ".ndjson", ".parquet"}
 Report = Callable[[str], None]
 
 
@@ -44,7 +49,8 @@ class Judging(Predictor):
     def judge_source(
         self, data: Any, targets: Any = None, say_line: Report | None = None
     ) -> tuple[Judgement, float, list[str], Any]:
-        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none."""
+        """Judgement, loss and example names on the test set of `data`, or on all of it where it states none; then the
+        data set whose test split that is."""
         source = self._labelled(data, targets)
         for problem in source.problems if say_line else []:
             assert say_line is not None
@@ -61,7 +67,7 @@ class Judging(Predictor):
         splits = {"train": positions[:0], "validation": positions[:0], "test": positions}
         dataset = Dataset(source, self.reader, self.settings, splits, self.encoder, self.targets, [], "", "")
         found = answers(self.forward, dataset, "test")
-        return judge_split(dataset, "test", found), found.loss, dataset.ids("test"), None
+        return judge_split(dataset, "test", found), found.loss, dataset.ids("test"), dataset
 
     def _labelled(self, data: Any, targets: Any) -> Source:
         if isinstance(data, Dataset):
@@ -81,6 +87,20 @@ class Judging(Predictor):
             known |= {"window": facts["window"], "target": facts["target"]}
             special |= {name: facts[name] for name in ("horizon", "season", "time")}
         return self._load(place, known, special, tree=tree)
+
+
+class WritingPredictor(Judging):
+    """A network that writes of vectors, rows of a table or pictures: captions."""
+
+    def _answers(self, encoded: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+        assert isinstance(self.targets, TokenTargets)
+        found = [self.targets.decode(numbers) for numbers in said(self.forward, encoded)]
+        return [{"input": name, "prediction": text} for name, text in zip(names, found, strict=True)]
+
+    def _labelled(self, data: Any, targets: Any) -> Source:
+        if isinstance(data, (str, os.PathLike)):
+            return self._source(data if isinstance(data, str) else Path(data))
+        return Predictor._labelled(self, data, targets)
 
 
 class SeriesPredictor(Judging):
@@ -152,7 +172,8 @@ class SequencePredictor(Judging):
         """Predict lines: a JSON string, a JSON list of tokens, an object with one text, or the text itself."""
         if self.kind != "text":
             raise UsageError(say("this run reads recordings; give it files"))
-        texts = [_text(line.rstrip("\r\n"), number) for number, line in enumerate(lines, 1) if line.strip()]
+        numbered = [(line.rstrip("\r\n"), number) for number, line in enumerate(lines, 1) if line.strip()]
+        texts = [_text(line, number, self._columns) for line, number in numbered]
         if not texts:
             raise DataError(say("stdin held no rows"))
         return Predictions(self.answer(Texts(texts), [_shown(text) for text in texts]))
@@ -187,15 +208,31 @@ class SequencePredictor(Judging):
         if isinstance(item, (str, os.PathLike)):
             return self._from_place(typed(item), report)
         if isinstance(item, (list, tuple)) and self.kind == "text":
-            texts = [tuple(text) if isinstance(text, list) else text for text in item]
+            texts = [self._given(text) for text in item]
             return Texts(texts), [_shown(text) for text in texts]
         if self.kind == "recording" and isinstance(item, (np.ndarray, Tensor)):
             waves = [np.asarray(item, dtype=np.float32).reshape(-1)]
             return Recordings(waves, self.encoder.rate), ["[0]"]
         raise UsageError(say("{kind} is nothing this run can read; give texts or files", kind=type(item).__name__))
 
+    @property
+    def _columns(self) -> list[str]:
+        """The columns whose texts, joined, were an example of training; empty where examples were no rows."""
+        return list(getattr(self.targets, "facts", {}).get("columns", []))
+
+    def _given(self, text: Any) -> Any:
+        """A text, its tokens, or the texts of its columns."""
+        if isinstance(text, (list, tuple)) and 1 < len(self._columns) == len(text):
+            return joined(map(str, text))
+        return tuple(text) if isinstance(text, list) else text
+
     def _from_place(self, path: Path, report: Report) -> tuple[Texts | Recordings, list[str]]:
         tree = open_tree(path)
+        if self.kind == "text" and (found := self._as_trained(tree)) is not None:
+            texts, ids, problems = found
+            for problem in problems:
+                report(str(problem))
+            return Texts(texts), ids
         if self._plain(tree):
             name = tree.entries[0].name
             text, problems = decode(tree.read(name, MOST_BYTES), name)
@@ -212,6 +249,25 @@ class SequencePredictor(Judging):
         assert isinstance(source.examples, (Texts, Recordings))
         return source.examples, list(source.ids)
 
+    def _as_trained(self, tree: Tree) -> tuple[list[str], list[str], list[Problem]] | None:
+        """Texts, names and problems of rows or files, where examples of training were those; None elsewhere."""
+        names = list(data_files(tree))
+        encoding = str(self.settings.get("encoding", "auto"))
+        sheets = [name for name in names if ending(name) in _SHEETS]
+        some = names if len(self._columns) > 1 and len(names) <= MOST_TABLES else []
+        tabbed = sheets or [name for name in some if _is_tabbed(tree, name)]
+        if self._columns and tabbed:
+            return texts_of(tree, tabbed, self._columns, encoding)
+        documents = [name for name in text_files(names) if ending(name) not in SHEETS]
+        if getattr(self.targets, "facts", {}).get("example") != "file" or sheets or not documents:
+            return None
+        tally = Tally()
+        found = read_texts(tree, documents, encoding, tally)
+        for name in [name for name, text in found.items() if not text.strip()]:
+            del found[name]
+            tally.add(printable(name), say("a file without text"), say("left out"))
+        return [text.strip() for text in found.values()], [printable(name) for name in found], tally.problems()
+
     def _plain(self, tree: Tree) -> bool:
         """Whether a place is one file of texts, a line each: no form that states targets."""
         if self.kind != "text" or len(tree.entries) != 1:
@@ -222,14 +278,31 @@ class SequencePredictor(Judging):
             return True
 
 
-def _text(line: str, number: int) -> Any:
-    """The text of a line of stdin: a JSON string, list of tokens or object with one text, else the line as it is."""
+def _is_tabbed(tree: Tree, name: str) -> bool:
+    """Whether lines of a file without the ending of a table are rows apart by tabs."""
+    lines = Peeks(tree)[name].filled[:200]
+    return bool(lines) and sum("\t" in line for line in lines) >= 0.9 * len(lines)
+
+
+def _text(line: str, number: int, columns: Sequence[str] = ()) -> Any:
+    """The text of a line of stdin: a JSON string, list of tokens or object with one text, else the line as it is.
+
+    Where an example is made of the texts in `columns`, an object with these keys, a list of as many texts, and as many
+    texts apart by tabs are it.
+    """
+    several = len(columns) > 1
+    if several and len(cells := line.split("\t")) == len(columns):
+        return joined(cell.strip() for cell in cells)
     if not line.lstrip().startswith(('"', "[", "{")):
         return line
     try:
         found = json_row(f"[{line}]", number)[0]
     except DataError:
         return line
+    if isinstance(found, dict) and columns and all(isinstance(found.get(name), str) for name in columns):
+        return joined(found[name] for name in columns)
+    if several and isinstance(found, list) and len(found) == len(columns) and all(isinstance(t, str) for t in found):
+        return joined(found)
     if isinstance(found, dict):
         texts = [value for value in found.values() if isinstance(value, str)]
         found = found.get("text", texts[0] if len(texts) == 1 else None)

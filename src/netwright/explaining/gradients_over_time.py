@@ -74,7 +74,8 @@ def example(dataset: Dataset, place: int) -> tuple[Any, Any]:
     target = _target(dataset, positions)
     if dataset.task == "tag":
         target = Sequences(target.values[:, :LONGEST], target.lengths.clamp(max=LONGEST))
-    return Sequences(values, inputs.lengths.clamp(max=LONGEST)), target
+    traits = inputs.traits[:, :LONGEST].long() if inputs.traits is not None else None
+    return Sequences(values, inputs.lengths.clamp(max=LONGEST), traits), target
 
 
 def _one(numbers: Tensor) -> Sequences:

@@ -82,15 +82,16 @@ def _sequences(predictor: SequencePredictor, examples: Texts | Recordings, names
     found = []
     for place in range(min(len(examples), MOST_INPUTS)):
         one = examples.take(np.array([place]))
-        numbers = predictor.encoder.ragged(one)[0]
+        ragged = predictor.encoder.ragged(one)
+        numbers = ragged[0]
         if isinstance(one, Texts):
-            found.append(_text(predictor, one.texts[0], numbers, names[place]))
+            found.append(_text(predictor, one.texts[0], numbers, names[place], ragged.traits))
         else:
             found.append(_recording(predictor, one, numbers, names[place]))
     return found
 
 
-def _text(predictor: SequencePredictor, text: Any, numbers: Tensor, name: str) -> Given:
+def _text(predictor: SequencePredictor, text: Any, numbers: Tensor, name: str, traits: Tensor | None = None) -> Given:
     encoder: TextEncoder = predictor.encoder
     if not "".join(text).strip():
         raise UsageError(say("an input is empty: there is nothing to explain"))
@@ -101,7 +102,7 @@ def _text(predictor: SequencePredictor, text: Any, numbers: Tensor, name: str) -
         numbers, tokens = torch.cat([torch.tensor([START]), numbers]), [SIGNS[START], *tokens]
     numbers, tokens = _bounded(numbers, tokens, notes)
     labels = [label(token) for token in tokens]
-    return Given(name, _one(numbers), labels, say("tokens"), _key(repr(text).encode()), notes=notes)
+    return Given(name, _one(numbers, traits), labels, say("tokens"), _key(repr(text).encode()), notes=notes)
 
 
 def _recording(predictor: SequencePredictor, one: Recordings, numbers: Tensor, name: str) -> Given:
@@ -136,8 +137,9 @@ def _no_sequence(predictor: Predictor) -> str:
     return f"{text} {say('`explain` shows networks that read texts, series, recordings, or pictures row by row.')}"
 
 
-def _one(numbers: Tensor) -> Sequences:
-    return Sequences(numbers[None], torch.tensor([len(numbers)]))
+def _one(numbers: Tensor, traits: Tensor | None = None) -> Sequences:
+    told = traits[None, : len(numbers)].long() if traits is not None else None
+    return Sequences(numbers[None], torch.tensor([len(numbers)]), told)
 
 
 def _bounded(numbers: Tensor, labels: list[str], notes: list[str]) -> tuple[Tensor, list[str]]:

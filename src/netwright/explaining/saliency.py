@@ -97,5 +97,6 @@ def _integral(model: nn.Module, inputs: Any, entered: Tensor, score: Score, node
 def _repeated(inputs: Any, count: int) -> Any:
     if isinstance(inputs, Sequences):
         more = inputs.values.expand(count, *inputs.values.shape[1:])
-        return Sequences(more, inputs.lengths.expand(count).clone())
+        traits = inputs.traits.expand(count, -1, -1) if inputs.traits is not None else None
+        return Sequences(more, inputs.lengths.expand(count).clone(), traits)
     return inputs.expand(count, *inputs.shape[1:])

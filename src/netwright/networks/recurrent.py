@@ -9,7 +9,7 @@ from math import prod
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from netwright.catalogue import CELLS, NETWORKS, Range
@@ -60,8 +60,9 @@ def lstm(
 
     Formula: (28, 28) LSTM 64 (28, 64), the last step (64,), linear 10; parameters 4h(d + h + 2) + (h + 1) * 10 = 24,714
 
-    An image is read as `height` steps of channels x width numbers; a token as `embedding` numbers. The state starts at
-    0. `dropout` acts on embeddings, between layers and before the linear layer. `readout` makes one vector of the
+    An image is read as `height` steps of channels x width numbers; a token as `embedding` numbers, to which those of
+    its traits are added (a letter of a name has the runs of two and three letters it stands in). The state starts at 0.
+    `dropout` acts on embeddings, between layers and before the linear layer. `readout` makes one vector of the
     steps: `auto` is the last state (of each direction), and the largest value over all steps of a text. `form` chooses
     peepholes or layer normalisation; `forget_bias` and `recurrent_init` are those of the cell.
     """
@@ -202,14 +203,53 @@ def features_of_step(name: str, inputs: Ends, embedding: int) -> int:
 def embedded(inputs: Ends, size: int, deviation: float = 1.0) -> nn.Embedding | None:
     """The table of numbers for each token of a text, padding all zero; None for other inputs.
 
-    First numbers are normal with that deviation.
+    First numbers are normal with that deviation. Tokens that have traits get a table of these, too.
     """
     if inputs["kind"] != "text":
         return None
+    if inputs.get("traits"):
+        return Words(int(inputs["vocabulary"]), size, int(inputs["traits"]["count"]), deviation)
     table = nn.Embedding(int(inputs["vocabulary"]), size, padding_idx=0)
     with torch.no_grad():
         table.weight.mul_(deviation)
     return table
+
+
+class Words(nn.Embedding):
+    """A vector for each token: its own, and one for each of its traits, added up.
+
+    It is one table to whatever looks at what enters a network, so that saliency counts the letters, too.
+    """
+
+    def __init__(self, vocabulary: int, size: int, count: int, deviation: float) -> None:
+        super().__init__(vocabulary, size, padding_idx=0)
+        self.traits = nn.EmbeddingBag(count, size, mode="sum", padding_idx=0)
+        with torch.no_grad():
+            for table in (self.weight, self.traits.weight):
+                table.normal_(std=deviation)[0] = 0.0
+
+    def forward(
+        self, tokens: Int[Tensor, "batch steps"], traits: Int[Tensor, "batch steps traits"] | None = None
+    ) -> Float[Tensor, "batch steps size"]:
+        """Without traits, as of a bare tensor of numbers, a token counts by its number alone."""
+        words = super().forward(tokens)
+        if traits is None:
+            return words
+        told: Tensor = self.traits(traits.flatten(0, 1))
+        return words + told.view_as(words)
+
+    def counted(self, entered: tuple[int, ...], left: tuple[int, ...]) -> dict[str, Any]:
+        """The row of a network's anatomy. A sum of rows multiplies nothing."""
+        rows, more, wide = self.num_embeddings, self.traits.num_embeddings, self.embedding_dim
+        formula = f"parameters = ({rows} + {more})*{wide} = {(rows + more) * wide:,}; macs = 0: rows are added up"
+        return {"kind": "embedding", "formula": formula}
+
+
+def vectors_of(table: nn.Embedding, x: Steps) -> Any:
+    """A batch of tokens as the vectors of a table, traits included where it knows them."""
+    if isinstance(table, Words) and isinstance(x, Sequences):
+        return Sequences(table(x.values, x.traits), x.lengths)
+    return on_values(x, table)
 
 
 class RowsAsSteps(nn.Module):
@@ -244,7 +284,7 @@ class Recurrent(nn.Module):
         """What the first recurrent layer reads."""
         if not self.reads_tokens:
             return self.steps(x)
-        return on_values(x, lambda tokens: self.dropout(self.embedding(tokens)))
+        return on_values(vectors_of(self.embedding, x), self.dropout)
 
 
 def on_values(steps: Any, change: Any) -> Any:

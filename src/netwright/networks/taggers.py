@@ -7,7 +7,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netwright.catalogue import CELLS, NETWORKS
-from netwright.networks.recurrent import DEVIATION, RowsAsSteps, Steps, embedded, features_of_step, on_values
+from netwright.networks.recurrent import (
+    DEVIATION,
+    RowsAsSteps,
+    Steps,
+    embedded,
+    features_of_step,
+    on_values,
+    vectors_of,
+)
 from netwright.networks.settings import Hidden, Layers, Share
 from netwright.networks.shapes import Ends, units
 from netwright.parts.cells import outputs_of, width_of
@@ -34,16 +42,22 @@ def tagger(
     layers: Layers = 1,
     bidirectional: bool = True,
     embedding: Hidden = 128,
+    traits: bool = True,
     dropout: Share = 0.5,
     init: str = "torch",
 ) -> nn.Module:
     """A two-way LSTM over the tokens, and a linear layer at each of them.
 
-    Formula: p(tag_t) = softmax(V [h_t forward, h_t backward] + c)
+    Formula: p(tag_t) = softmax(V [h_t forward, h_t backward] + c); a word enters as E_word + sum of its traits' E
 
-    `cell` names any recurrent layer; `dropout` acts on embeddings, between layers and before the linear layer.
+    `cell` names any recurrent layer; `dropout` acts on embeddings, between layers and before the linear layer. `traits`
+    adds to each word's embedding one for its lower case, its first letter, first three, last three and last two
+    letters, and its form (Xx, dd:dd), so that a word that training never saw says something, too. Tokens that are
+    characters have none.
     """
-    return _tagger("tagger", inputs, outputs, cell, hidden, layers, bidirectional, embedding, dropout, init, False)
+    return _tagger(
+        "tagger", inputs, outputs, cell, hidden, layers, bidirectional, embedding, traits, dropout, init, False
+    )
 
 
 @NETWORKS.add(
@@ -67,6 +81,7 @@ def tagger_crf(
     layers: Layers = 1,
     bidirectional: bool = True,
     embedding: Hidden = 128,
+    traits: bool = True,
     dropout: Share = 0.5,
     init: str = "torch",
 ) -> nn.Module:
@@ -74,19 +89,21 @@ def tagger_crf(
 
     Formula: s(y) = sum_t x_(t, y_t) + A_(y_(t-1), y_t); trained on log Z - s(y), answered by the best row (Viterbi)
     """
-    return _tagger("tagger_crf", inputs, outputs, cell, hidden, layers, bidirectional, embedding, dropout, init, True)
+    return _tagger(
+        "tagger_crf", inputs, outputs, cell, hidden, layers, bidirectional, embedding, traits, dropout, init, True
+    )
 
 
 def _tagger(
     name: str, inputs: Ends, outputs: Ends, cell: str, hidden: int, layers: int, two_way: bool, embedding: int,
-    dropout: float, init: str, chain: bool,
+    traits: bool, dropout: float, init: str, chain: bool,
 ) -> nn.Module:  # fmt: skip
     features = features_of_step(name, inputs, embedding)
     core = CELLS[cell](features, hidden=hidden, layers=layers, bidirectional=two_way, dropout=dropout)
     count = units(outputs)
     names = outputs.get("tags")
     rules = Rules.of(names) if isinstance(names, list) and len(names) == count else None
-    table = embedded(inputs, embedding, DEVIATION)
+    table = embedded(inputs if traits else {**inputs, "traits": None}, embedding, DEVIATION)
     net = Tagger(table, core, count, dropout, LinearChain(count, rules) if chain else None)
     initialise(net, init, "tanh")
     return net
@@ -110,8 +127,8 @@ class Tagger(nn.Module):
             self.chain = chain
 
     def forward(self, x: Steps) -> Float[Tensor, "batch steps units"]:
-        read = (lambda tokens: self.entering(self.embedding(tokens))) if self.reads_tokens else self.entering
-        states: Any = outputs_of(self.rnn, on_values(self.steps(x), read))
+        steps = vectors_of(self.embedding, x) if self.reads_tokens else self.steps(x)
+        states: Any = outputs_of(self.rnn, on_values(steps, self.entering))
         out: Tensor = self.out(self.leaving(states.values if isinstance(states, Sequences) else states))
         return out
 

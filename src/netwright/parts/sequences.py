@@ -22,6 +22,8 @@ class Sequences:
     """Token numbers (batch, steps), or numbers (batch, steps, features)."""
     lengths: Int[Tensor, "batch"]
     """How many steps of each are real, on the CPU; at least 1."""
+    traits: Int[Tensor, "batch steps traits"] | None = None
+    """What stands beside the number of each token, such as what the letters of a word tell; 0 behind each one's end."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,10 +44,12 @@ class Sequences:
 
     def to(self, *where: Any, **how: Any) -> "Sequences":
         """The same with the values elsewhere or of another type; lengths stay on the CPU."""
-        return Sequences(self.values.to(*where, **how), self.lengths)
+        values = self.values.to(*where, **how)
+        traits = self.traits.to(values.device, torch.int64) if self.traits is not None else None
+        return Sequences(values, self.lengths, traits)
 
     def __getitem__(self, part: slice) -> "Sequences":
-        return Sequences(self.values[part], self.lengths[part])
+        return Sequences(self.values[part], self.lengths[part], self.traits[part] if self.traits is not None else None)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Ragged:
     """(total steps,) token numbers, or (total steps, features) numbers."""
     starts: Int[np.ndarray, "sequences_and_one"]
     """Where each sequence begins in `flat`, and behind them where the last one ends."""
+    traits: Int[Tensor, "steps traits"] | None = None
+    """What stands beside the number of each token."""
 
     @classmethod
     def of(cls, sequences: Sequence[Any], dtype: torch.dtype | None = None) -> "Ragged":
@@ -81,7 +87,8 @@ class Ragged:
         places = np.asarray(places, dtype=np.int64)
         starts = np.zeros(len(places) + 1, np.int64)
         np.cumsum(self.lengths[places], out=starts[1:])
-        return Ragged(self.flat[torch.from_numpy(self._rows(places, starts))], starts)
+        rows = torch.from_numpy(self._rows(places, starts))
+        return Ragged(self.flat[rows], starts, self.traits[rows] if self.traits is not None else None)
 
     def padded(self, places: Sequence[int] | np.ndarray | None = None) -> Sequences:
         """A batch of the sequences at `places` (all where none are given), as long as the longest of them."""
@@ -90,12 +97,16 @@ class Ragged:
         longest = int(lengths.max()) if len(places) else 0
         steps = torch.arange(longest)
         index = (torch.from_numpy(self.starts[:-1][places])[:, None] + steps).clamp(max=max(0, len(self.flat) - 1))
-        values = self.flat[index.to(self.flat.device)] if len(self.flat) else self.flat.reshape(len(places), 0)
-        blank = (steps >= lengths[:, None]).to(values.device)
-        return Sequences(values.masked_fill_(blank[(...,) + (None,) * (values.dim() - 2)], 0), lengths)
+        blank = steps >= lengths[:, None]
+
+        def gathered(flat: Tensor) -> Tensor:
+            values = flat[index.to(flat.device)] if len(flat) else flat.reshape(len(places), 0, *flat.shape[1:])
+            return values.masked_fill_(blank.to(flat.device)[(...,) + (None,) * (values.dim() - 2)], 0)
+
+        return Sequences(gathered(self.flat), lengths, gathered(self.traits) if self.traits is not None else None)
 
     def to(self, device: torch.device | str) -> "Ragged":
-        return Ragged(self.flat.to(device), self.starts)
+        return Ragged(self.flat.to(device), self.starts, self.traits.to(device) if self.traits is not None else None)
 
     def _rows(self, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """The rows of `flat` that the sequences at `places` take, in a row."""

@@ -34,7 +34,8 @@ def one_to_many() -> Tables:
 
     Formula: h_0 = tanh(B v); p(y_t | y_<t, v) = softmax(V h_t + c)
 
-    `network.feed = "each"` shows the decoder the vector at every step. For pairs of a short text and a longer one.
+    `network.feed = "each"` shows the decoder the vector at every step. For pairs of a short text and a longer one,
+    rows of numbers with a text each, and pictures with captions.
     """
     return {
         "data": {"path": "spelling", "batch_size": 32},

@@ -110,12 +110,17 @@ def judgement_json(judged: Judgement, ids: list[str]) -> dict[str, Any]:
     return found
 
 
-def baseline_scores(dataset: Dataset, other: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, dict[str, Any]]:
-    """What a constant, a linear model and the nearest neighbours reach on the same test examples, or on `other`:
-    encoded inputs, one flat row an example, and their truth."""
+def baseline_scores(
+    dataset: Dataset, other: tuple[np.ndarray, np.ndarray] | Dataset | None = None
+) -> dict[str, dict[str, Any]]:
+    """What a constant, a linear model and the nearest neighbours, or the simple methods of a sequence task, reach on
+    the same test examples, or on `other`: encoded inputs, one flat row an example, and their truth; of sequences a
+    data set, its test split."""
+    if isinstance(other, Dataset):
+        return sequence_baselines(dataset, other) if other.examples["test"] else {}
     if not (dataset.examples["test"] if other is None else len(other[1])):
         return {}
-    if dataset.is_ragged or dataset.task == "forecast":
+    if dataset.is_ragged or dataset.task in ("forecast", "translate"):
         return sequence_baselines(dataset) if other is None else {}
     cells = int(np.prod(dataset.shape)) if dataset.kind != "table" else 1
     most = min(BASELINE_ROWS, max(1000, CELLS // max(cells, 1)))

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from netwright.catalogue import METRICS
-from netwright.data.batches import Batch, by_length, padded
+from netwright.data.batches import Batch, Inputs, by_length, padded
 from netwright.data.dataset import Dataset
 from netwright.data.sequence_targets import NextTokens, TagTargets, TokenTargets
 from netwright.data.sounds.pairs import pairs_for_verification
 from netwright.errors import DataError
 from netwright.parts.metrics import Likelihoods, arguments
 from netwright.parts.sequences import END, Ragged, Sequences
-from netwright.training.forward import Forward, evaluating
+from netwright.training.forward import LEAST, Forward, evaluating
 from netwright.training.number_type import number_type
 from netwright.training.objective import Draw, Objective, Terms, objective_of
 
@@ -119,9 +119,10 @@ def unit_length(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def _by_token(forward: Forward, dataset: Dataset, split: str, places: np.ndarray | None, decode: bool) -> Answers:
-    inputs, targets = dataset.sequences(split)[0], dataset.encoded_targets(split)
+    inputs, targets = Inputs(dataset, split, forward.device), dataset.encoded_targets(split)
     assert isinstance(targets, Ragged)
-    places = np.arange(len(inputs)) if places is None else places
+    places = np.arange(len(targets)) if places is None else places
+    lengths = (targets if inputs.ragged is None else inputs.ragged).lengths[places]
     objective = objective_of(forward.model, dataset.task, forward.loss, forward.loss_settings)
     plain = objective_of(forward.model, dataset.task, "cross_entropy", {})
     likely = dataset.task in ("generate", "translate") and not _is_likelihood(forward)
@@ -129,9 +130,9 @@ def _by_token(forward: Forward, dataset: Dataset, split: str, places: np.ndarray
     losses, weights, nats = np.zeros(count), np.ones(count), np.zeros(count)
     written: list[Any] = [None] * count
     with evaluating(forward.model):
-        for rows in by_length(inputs.lengths[places]):
+        for rows in by_length(lengths):
             batch = Batch(
-                padded(inputs, places[rows], forward.device), padded(targets, places[rows], forward.device), None,
+                inputs.take(places[rows]), padded(targets, places[rows], forward.device), None,
                 dataset.splits[split][places[rows]], 0,
             )  # fmt: skip
             terms = _terms(forward, objective, batch)
@@ -141,7 +142,7 @@ def _by_token(forward: Forward, dataset: Dataset, split: str, places: np.ndarray
             own = terms.nats if terms.nats is not None else terms.per_example * batch.targets.lengths.to(forward.device)  # type: ignore[union-attr]
             nats[rows] = own.double().cpu().numpy()
             if decode and not isinstance(dataset.targets, NextTokens):
-                for row, said in zip(rows, _said(forward, batch.inputs), strict=True):  # type: ignore[arg-type]
+                for row, said in zip(rows, _said(forward, batch.inputs), strict=True):
                     written[row] = dataset.targets.decode(said)  # type: ignore[union-attr, arg-type]
     likelihoods = Likelihoods(nats, steps_of(dataset, targets, places), characters(dataset, targets, places))
     loss = float((losses * weights).sum() / weights.sum()) if count else float("nan")
@@ -158,19 +159,22 @@ def _terms(forward: Forward, objective: Objective, batch: Batch) -> Terms:
         return objective(forward.model, batch, Draw(0, 0))
 
 
-def _said(forward: Forward, inputs: Sequences) -> list[list[int]]:
+def _said(forward: Forward, inputs: Sequences | torch.Tensor) -> list[list[int]]:
     """Token or tag numbers: what the network itself decides on, else the likeliest at every step."""
     with number_type(forward.device, forward.precision):
         if hasattr(forward.model, "answer"):
             return list(forward.model.answer(inputs))  # type: ignore[operator]
         best = forward.model(inputs).argmax(2).cpu()
+    assert isinstance(inputs, Sequences)
     return [row[:length].tolist() for row, length in zip(best, inputs.lengths.tolist(), strict=True)]
 
 
-def said(forward: Forward, inputs: Ragged) -> list[list[int]]:
-    """What the network answers to new sequences, as numbers."""
+def said(forward: Forward, inputs: Ragged | torch.Tensor) -> list[list[int]]:
+    """What the network answers to new sequences, or to vectors and pictures, as numbers."""
     found: list[Any] = [None] * len(inputs)
     with evaluating(forward.model):
+        if isinstance(inputs, torch.Tensor):
+            return [row for some in inputs.split(LEAST) for row in _said(forward, some.to(forward.device))]
         for rows in by_length(inputs.lengths):
             for row, numbers in zip(rows, _said(forward, padded(inputs, rows, forward.device)), strict=True):
                 found[row] = numbers

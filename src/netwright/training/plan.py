@@ -20,7 +20,7 @@ FULL_BATCH = 256
 """Vectors and tables with up to this many training rows train in full batches (documented default)."""
 BATCH = {"image": 64, "sequence": 64, "vector": 64, "table": 64, "text": 64, "recording": 32}
 UPDATES = {"pictures": (1500, 100), "classify": (6000, 200), "regress": (12_000, 60), "full batches": (600, 600),
-           "words": (720, 100), "characters": (720, 100), "names": (3400, 100), "tag": (900, 100),
+           "words": (720, 100), "characters": (720, 100), "names": (1800, 100), "tag": (900, 100),
            "generate": (4500, 100), "translate": (3000, 60)}  # fmt: skip
 """About so many updates a training makes by default, in at least 10 and at most so many epochs: for pictures and
 sequences, for classes and for numbers in vectors and tables, for either in full batches, to judge texts, to tag, and to
@@ -69,12 +69,14 @@ def resolve(recipe: Recipe, dataset: Dataset, network: nn.Module | None = None) 
         usual_size = BATCH[dataset.kind]
         if dataset.task in WRITES:
             usual_size = min(usual_size, max(FEWEST, count // SHARE))
-        data["batch_size"] = count if full else usual_size
+        data["batch_size"] = count if full and dataset.task not in WRITES else usual_size
     data["workers"] = 0 if data["workers"] == "auto" else data["workers"]
     facts: dict[str, Any] = {}
     if network is None:
         tiny = dataset.kind == "image" and min(dataset.inputs["height"], dataset.inputs["width"]) < SMALLEST
         usual = BY_TASK.get(dataset.task, "mlp" if tiny else NETWORK[dataset.kind])
+        if dataset.task == "translate" and dataset.kind != "text":
+            usual = "one_to_many"
         if usual == "char_lm" and dataset.inputs["tokens"] != "character":
             usual = "word_lm"
         given = dict(tables.get("network", {}))

@@ -8,6 +8,7 @@ import numpy as np
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.readers.label_prefixes import prefixed_files
 from netwright.data.source import Source, Texts
 from netwright.data.texts.encoder import fit_texts
 from netwright.data.texts.forms import data_files, form_of, tagged_files, text_files
@@ -24,7 +25,7 @@ HEAD_LINES = 20_000
 
 def recognises(tree: Tree) -> bool:
     """Whether a place holds tokens with tags."""
-    return form_of(tree) == "tags"
+    return form_of(tree) == "tags" and not prefixed_files(tree)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from typing import Any
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.readers.label_prefixes import prefixed_files
 from netwright.data.source import Source, Texts
 from netwright.data.texts.encoder import fit_texts
 from netwright.data.texts.forms import corpus_files, data_files, form_of, text_files
@@ -14,7 +15,7 @@ from netwright.language import say
 
 def recognises(tree: Tree) -> bool:
     """Whether a place holds running text."""
-    return form_of(tree) == "corpus"
+    return form_of(tree) == "corpus" and not prefixed_files(tree)
 
 
 @READERS.add(recognises=recognises, given="a corpus: running text in one .txt file or several", also=fit_texts)

@@ -7,6 +7,7 @@ import numpy as np
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.readers.labelled_pairs import roles_in
 from netwright.data.readers.pairs import Part, kept, pair_source
 from netwright.data.source import Problem, Source
 from netwright.data.tables.files import strict_json
@@ -33,7 +34,7 @@ DEFAULT, ALL = "english", "all"
 
 def recognises(tree: Tree) -> bool:
     """Chatterbot YAML, files with fields apart by ` +++$+++ `, or JSON of questions and answers or of turns."""
-    return form_of(tree) == "dialogue"
+    return form_of(tree) == "dialogue" and roles_in(tree) is None
 
 
 @READERS.add(

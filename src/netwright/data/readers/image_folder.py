@@ -123,7 +123,7 @@ def image_folder(
     A `val` folder without a `test` folder is the test set. Pictures that cannot be read are reported and left out.
     Errors: DataError where nothing can be read.
     """
-    layout, wanted = _layout(tree), _size(size)
+    layout, wanted = _layout(tree), wanted_size(size)
     if layout is None:
         raise DataError(say("{path} holds no class folders of pictures", path=printable(str(tree.path))))
     tally = Tally()
@@ -134,20 +134,20 @@ def image_folder(
     threads = cores() if workers == "auto" else max(1, workers)
     asked = [list(wanted) if wanted else size, channels]
     reading = Gathering(tree, names, [lengths[name] for name in names], asked, memory, threads)
-    found = reading.run(lambda survey: _settled(tree, names, survey, wanted, channels))
+    found = reading.run(lambda survey: settled(tree, names, survey, wanted, channels))
     for position, kind, action, detail in found.events:
         tally.add(printable(names[position]), kind, action, detail)
     names = [names[position] for position in found.kept]
     if not names:
-        raise DataError(_nothing(tree, tally))
+        raise DataError(nothing_readable(tree, tally))
     _missing_classes(layout, names, tally)
     return _source(tree, layout, names, found.examples, tally)
 
 
-def _settled(
+def settled(
     tree: Tree, names: list[str], survey: Survey, size: tuple[int, int] | None, channels: Literal["auto", 1, 3]
 ) -> tuple[tuple[int, int], int]:
-    """Size and channels: as asked, or what the headers of all pictures say."""
+    """Size and channels of the pictures: as asked, or what the headers of all pictures say."""
     if size is None:
         size = _common_size(tree, {names[at]: own for at, own in survey.sizes.items()})
     if channels == "auto":
@@ -163,7 +163,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _size(size: int | str | list) -> tuple[int, int] | None:
+def wanted_size(size: int | str | list) -> tuple[int, int] | None:
     """(height, width), or None for `auto`. Errors: UsageError."""
     if size == "auto":
         return None
@@ -200,6 +200,14 @@ def _common_size(tree: Tree, sizes: dict[str, tuple[int, int]]) -> tuple[int, in
     return standing[0] if len(standing) == 1 else SIZE_WHERE_SIZES_DIFFER
 
 
+def short_name(tree: Tree) -> str:
+    """The name of a place without the ending of an archive."""
+    short = tree.path.resolve().name
+    for ending in (".tar.gz", ".tgz", ".tar", ".zip"):
+        short = short[: -len(ending)] if short.lower().endswith(ending) else short
+    return printable(short) or "pictures"
+
+
 def _missing_classes(layout: _Layout, names: list[str], tally: Tally) -> None:
     """Report class folders without a readable picture, and classes that some splits lack."""
     for folder in layout.empty:
@@ -216,7 +224,8 @@ def _missing_classes(layout: _Layout, names: list[str], tally: Tally) -> None:
             tally.add(printable(folder), kind, say("kept"))
 
 
-def _nothing(tree: Tree, tally: Tally) -> str:
+def nothing_readable(tree: Tree, tally: Tally) -> str:
+    """Why a place holds no picture: the first thing that was odd."""
     first = next((p for p in [*tally.problems(), *tree.problems]), None)
     text = say("{path}: none of its pictures can be read.", path=printable(str(tree.path)))
     return f"{text} {first.where}: {first.what}" if first else text
@@ -228,12 +237,9 @@ def _source(tree: Tree, layout: _Layout, names: list[str], examples: Examples, t
     if "validation" in given and "test" not in given:
         given["test"] = given.pop("validation")
     folders = [printable(layout.files[name][1]) for name in names]
-    short = tree.path.resolve().name
-    for ending in (".tar.gz", ".tgz", ".tar", ".zip"):
-        short = short[: -len(ending)] if short.lower().endswith(ending) else short
     return Source(
         "image",
-        printable(short) or "pictures",
+        short_name(tree),
         examples,
         np.array(folders, dtype=object),
         [printable(name) for name in names],

@@ -1,4 +1,4 @@
-"""Labelled text: a label and a text a row, a file a class (a text a line), or a folder a class (a text a file)."""
+"""Labelled text: a label and a text a row, marked lines, a file a class (a text a line), a folder a class."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Literal
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.readers.label_prefixes import marked_lines, prefixed_files
 from netwright.data.source import Source, Texts
 from netwright.data.tables.columns import as_cells
 from netwright.data.tables.text import Rows, parse
@@ -22,7 +23,7 @@ Header = bool | Literal["auto"]
 
 def recognises(tree: Tree) -> bool:
     """Whether a place holds labelled texts."""
-    return form_of(tree) == "labelled"
+    return bool(prefixed_files(tree)) or form_of(tree) == "labelled"
 
 
 @dataclass
@@ -38,13 +39,13 @@ class Part:
 
 @READERS.add(
     recognises=recognises,
-    given="labelled text (TSV or CSV of a label and a text; a file per class; a folder per class)",
+    given="labelled text (TSV or CSV of a label and a text; a file per class; a folder per class; __label__ lines)",
     also=fit_texts,
 )
 def labelled_text(
     tree: Tree, *, target: str = "", source: str = "", header: Header = "auto", encoding: str = "auto"
 ) -> Source:
-    """Texts with a class each: two columns of a table, one text file a class, or one folder a class.
+    """Texts with a class each: two columns of a table, a text file a class, a folder a class, or `__label__x` lines.
 
     Args: `target` and `source` name the columns of label and text where there is a header (`column1`, `column2` where
     there is none; by themselves: the column of few short values is the label); `header` says whether the first row
@@ -54,6 +55,10 @@ def labelled_text(
     """
     names = text_files(data_files(tree))
     peeks, tally = Peeks(tree), Tally()
+    marked = prefixed_files(tree)
+    if marked:
+        _no_columns(target, source, say("marks such as __label__x"))
+        return _source(tree, [part for part in _marked(tree, marked, encoding, tally) if part.texts], None, tally)
     sheets = labelled_sheets(names, peeks)
     found = None if sheets else layout(names, peeks)
     if sheets:
@@ -62,15 +67,19 @@ def labelled_text(
     elif found is None:
         raise DataError(say("{path} holds no labelled texts", path=printable(str(tree.path))))
     else:
-        for setting, value in (("target", target), ("source", source)):
-            if value:
-                text = say("data.{name} = {value!r} names a column; here files or folders are the classes",
-                           name=setting, value=value)  # fmt: skip
-                raise UsageError(text)
+        _no_columns(target, source, say("files or folders"))
         for name in found.strays:
             tally.add(printable(name), say("a text of no class"), say("left out"))
         parts = (_lines if found.lines else _documents)(tree, found, encoding, tally)
     return _source(tree, [part for part in parts if part.texts], None if sheets else found, tally)
+
+
+def _no_columns(target: str, source: str, classes: str) -> None:
+    for setting, value in (("target", target), ("source", source)):
+        if value:
+            text = say("data.{name} = {value!r} names a column; here {what} are the classes", name=setting, value=value,
+                       what=classes)  # fmt: skip
+            raise UsageError(text)
 
 
 def _source(tree: Tree, parts: Sequence[Part], found: Layout | None, tally: Tally) -> Source:
@@ -91,7 +100,27 @@ def _source(tree: Tree, parts: Sequence[Part], found: Layout | None, tally: Tall
     return Source(
         "text", short_name(tree), Texts([text for part in parts for text in part.texts]), as_cells(labels),
         [name for part in parts for name in part.ids], given, classes, problems=tally.problems(),
+        facts={"example": "file"} if found is not None and not found.lines else {},
     )  # fmt: skip
+
+
+def _marked(tree: Tree, names: Sequence[str], encoding: str, tally: Tally) -> list[Part]:
+    """A part a file of marked lines."""
+    parts = []
+    for name in names:
+        part = Part(printable(name), split_of(name) if len(names) > 1 else "")
+        for number, text, label in marked_lines(tree, name, encoding, tally):
+            part.texts.append(text)
+            part.labels.append(label)
+            part.ids.append(f"{part.name}:{number}")
+        parts.append(part)
+    stated = any(part.split for part in parts)
+    for name in text_files(data_files(tree)):
+        if name not in names:
+            unsplit = stated and not split_of(name)
+            kind = say("its name states no split, others' do") if unsplit else say("a text of no class")
+            tally.add(printable(name), kind, say("left out"))
+    return parts
 
 
 def _lines(tree: Tree, found: Layout, encoding: str, tally: Tally) -> list[Part]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tally, Tree, printable
+from netwright.data.readers.label_prefixes import prefixed_files
+from netwright.data.readers.labelled_pairs import roles_in
 from netwright.data.source import Problem, Source, Texts
 from netwright.data.tables.text import parse
 from netwright.data.texts.encoder import fit_texts
@@ -74,7 +76,7 @@ class Places(Sequence[str]):
 
 def recognises(tree: Tree) -> bool:
     """Two files called alike but for a language or role, or a table of two texts a line."""
-    return form_of(tree) == "pairs"
+    return form_of(tree) == "pairs" and not prefixed_files(tree) and roles_in(tree) is None
 
 
 @READERS.add(

@@ -9,6 +9,7 @@ import numpy as np
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tree, asked_once
+from netwright.data.readers.labelled_pairs import roles_in
 from netwright.data.series.recognise import looks_like_series
 from netwright.data.source import Problem, Source, Table
 from netwright.data.splits import SPLIT_WORDS
@@ -38,8 +39,8 @@ def mostly_tables(tree: Tree) -> bool:
 
 
 def is_table(tree: Tree) -> bool:
-    """Whether the place holds tables that are no texts in two columns and no series, and few pictures beside them."""
-    return mostly_tables(tree) and not form_of(tree) and not looks_like_series(tree)
+    """Whether the place holds tables that are no texts beside one another and no series, and few pictures."""
+    return mostly_tables(tree) and not form_of(tree) and not looks_like_series(tree) and roles_in(tree) is None
 
 
 @READERS.add(recognises=is_table, given="a table (CSV, TSV, Parquet, JSON Lines)")

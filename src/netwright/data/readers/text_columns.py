@@ -1,4 +1,4 @@
-"""One column of a table as texts, and another as what belongs to each."""
+"""Columns of a table as texts, and another as what belongs to each."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from netwright.catalogue import READERS
 from netwright.data.files.tree import Tree
+from netwright.data.readers.joined_texts import joined
 from netwright.data.readers.table import table
 from netwright.data.source import Problem, Source, Table, Texts
 from netwright.data.tables.cells import text_of
@@ -28,8 +29,9 @@ def text_columns(
 ) -> Source:
     """Texts out of a table of any width: `data.source` names their column, `data.target` what belongs to each.
 
-    Every table file is read, with the splits that its names state. Targets are classes or numbers; where most of them
-    are different texts they are what the texts are to be turned into. Rows without a text are left out and reported.
+    Several columns, apart by commas (`title,body`), are read as one text with `===` between them. Every table file is
+    read, with the splits that its names state. Targets are classes or numbers; where most of them are different texts
+    they are what the texts are to be turned into. Rows without a text are left out and reported.
     Errors: DataError for a column that is not there, UsageError where both names are one.
     """
     found = table(tree, target=target, header=header, encoding=encoding)
@@ -37,10 +39,13 @@ def text_columns(
     columns = found.examples.columns
     if source == target:
         raise UsageError(say("data.source and data.target both name the column {name!r}", name=source))
-    if source not in columns:
-        text = say("{where}: there is no column {name!r}.", where=found.name, name=source)
-        raise DataError(f"{text} {hint(source, list(columns))}")
-    texts = [text_of(cell) for cell in columns[source]]
+    chosen = [source] if source in columns else [part.strip() for part in source.split(",")]
+    for name in chosen:
+        if name not in columns:
+            text = say("{where}: there is no column {name!r}.", where=found.name, name=name)
+            raise DataError(f"{text} {hint(name, list(columns))}")
+    cells = zip(*(map(text_of, columns[name]) for name in chosen), strict=True)
+    texts = [joined(cell or "" for cell in row) if any(row) else None for row in cells]
     kept = np.array([place for place, text in enumerate(texts) if text], dtype=np.int64)
     problems = list(found.problems)
     if not len(kept):
@@ -60,5 +65,5 @@ def text_columns(
     return Source(
         "text", found.name, Texts([texts[place] for place in kept]), targets, [found.ids[place] for place in kept],
         given, found.classes, problems=problems, task="translate" if written else "",
-        facts={"source": source, "target": target} if target else {},
+        facts={"columns": chosen, **({"source": source, "target": target} if target else {})},
     )  # fmt: skip

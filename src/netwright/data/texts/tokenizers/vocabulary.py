@@ -14,7 +14,7 @@ from netwright.parts.sequences import FIRST, UNKNOWN
 UNKNOWN_SIGN = "\ufffd"
 """What an unknown token is written as."""
 
-_HALF = re.compile("[\ud800-\udfff]").search
+HALF = re.compile("[\ud800-\udfff]").search
 """Half of a UTF-16 pair: no character, and no file of UTF-8 can hold it."""
 
 Text = str | tuple[str, ...]
@@ -50,11 +50,12 @@ class Tokenizer(Protocol):
 
 def ranked(counts: Mapping[str, int], *, most: int, least: int, small: int) -> list[str]:
     """The tokens worth a number, by falling count, equal counts by their text; all numbers together are at most `most`
-    (0: any). `least` 0 means 2 where there are more than `small` tokens, else 1. Errors: DataError where none is left.
+    (0: any). `least` 0 means 2 where there are more than `small` tokens and one occurs twice, else 1. Errors: DataError
+    where none is left.
     """
     total = sum(counts.values())
-    fewest = least or (2 if total > small else 1)
-    often = [token for token, count in counts.items() if count >= fewest and not _HALF(token)]
+    fewest = least or (2 if total > small and max(counts.values()) > 1 else 1)
+    often = [token for token, count in counts.items() if count >= fewest and not HALF(token)]
     kept = sorted(often, key=lambda token: (-counts[token], token))
     if not kept:
         if not counts:
