@@ -38,10 +38,10 @@ from bench.doctor.training import train
 from bench.doctor.wilson import share
 from netwright.doctor.changes.penalties import no_decay, weight_decay
 from netwright.doctor.changes.steps import cut, other_optimizer, rate_times
-from netwright.doctor.findings import rounded
 from netwright.doctor.changes.structure import widen, wider
 from netwright.doctor.chart import Chart, Clock
 from netwright.doctor.code import CodeLive, CodeSubject, read_batches
+from netwright.doctor.findings import rounded
 from netwright.doctor.repair import Repaired
 from netwright.doctor.subject import Change, Live
 from netwright.doctor.suspicion import Unmeasured

@@ -88,9 +88,9 @@ def test_cleared_between_backward_and_step(to_none: bool) -> None:
             loss.backward()
             optimizer.zero_grad(set_to_none=to_none)
             optimizer.step()
-    assert first(w) == "E1"
+    assert first(w) == "E4"
     assert w.findings[0].evidence["steps without a gradient"] == 12
-    assert named(w) == {"E1"}
+    assert named(w) == {"E4"}
 
 
 def test_lbfgs_without_clearing() -> None:

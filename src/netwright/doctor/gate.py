@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from netwright.doctor.chart import BROKEN, Chart
 from netwright.doctor.gauges.control import Control
 from netwright.doctor.subject import Subject
 from netwright.doctor.suspicion import Unmeasured
+from netwright.doctor.task import paired_error
 from netwright.doctor.watching.places import is_fresh
 
 KEEPS_UP = 0.9
@@ -91,7 +93,7 @@ def frozen_on_purpose(subject: Subject) -> bool:
     if model is None:
         return False
     resting = [module for module in model.modules() if (w := getattr(module, "weight", None)) is not None
-               and isinstance(w, torch.Tensor) and not w.requires_grad and w.dim() > 1]  # fmt: skip
+               and isinstance(w, Tensor) and not w.requires_grad and w.dim() > 1]  # fmt: skip
     share = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     whole = sum(p.numel() for p in model.parameters())
     untrained = sum(module.weight.numel() for module in resting if is_fresh(module))
@@ -102,10 +104,16 @@ def standard_error(chart: Chart, control: Control, held: bool) -> float:
     """The standard error of the difference between the network's skill, on held-out or on training examples, and
     the learners'.
 
-    Formula: of shares p over n examples sqrt(p (1 - p) / n) with p = (right + 2) / (n + 4) (Agresti, Coull 1998),
-    by 1 - the largest share of one class; the two added in squares
+    Formula: where both answered the same examples, of the mean difference, example by example, never below what one
+    more right answer is worth; else of shares p over n examples sqrt(p (1 - p) / n) with p = (right + 2) / (n + 4)
+    (Agresti, Coull 1998), by 1 - the largest share of one class; the two added in squares
     """
     subject, count = chart.subject, control.scored
+    learnt = control.scores[control.best].shares
+    judged = held and chart.whole.shares and chart.whole.skill_validation > -1  # wild answers tell nothing of the error
+    shares = chart.whole.shares[chart.whole.kept] if judged else None
+    if shares is not None and len(control.asked) == len(learnt) > 1 and control.asked.max() < len(shares):
+        return paired_error(torch.from_numpy(learnt), shares[control.asked], chart.task.kind)
     if chart.task.kind != "classes" or not count:
         return math.sqrt(2) * control.error
     pairs = (subject.validation if held else ()) or subject.sample(1024)

@@ -17,11 +17,13 @@ from functools import partial
 from netwright.catalogue import FAULTS
 from netwright.doctor.chart import BROKEN, Chart, Clock
 from netwright.doctor.code import CodeSubject
+from netwright.doctor.faults.pairing import uneven
 from netwright.doctor.findings import Diagnosis, Finding
 from netwright.doctor.gate import KEEPS_UP, LEAST_GAP, Gate, measured_gate
 from netwright.doctor.repair import repaired
 from netwright.doctor.subject import Change, Subject
 from netwright.doctor.suspicion import Suspicion, Unmeasured
+from netwright.doctor.task import paired_error
 from netwright.doctor.trial import Outcome, branch
 from netwright.doctor.usual import FAINT, usual
 from netwright.errors import first_line
@@ -41,8 +43,11 @@ ANYTHING = 0.3
 """A network that reaches this skill where simple learners see nothing has found what there is to learn."""
 CLEAR = 0.5
 """From this strength on a symptom is clear."""
-MUCH = 0.08
-"""A clear symptom whose cure gains this much skill with every seed does harm, whatever simple learners reach."""
+SYMPTOM, QUIET, BLANK = 0.04, 0.06, 0.09
+"""So much skill the cure of a clear symptom, of a faint one, and a change without any symptom must gain in the mean of
+the seeds for harm that simple learners do not show; half as much with each seed."""
+SURE = 2.0
+"""And so many standard errors of what the validation examples can tell."""
 MOST = 3
 """At most so many changes together."""
 BONUS = {"E": 0.5, "A": 0.2, "B": 0.35, "C": 0.1, "D": 0.05, "F": -0.2}
@@ -79,12 +84,13 @@ class Procedure:
         gate = measured_gate(self.chart)
         suspicions = list(self.suspicions())
         certain = [one for one in suspicions if one.exact and not one.note]
-        if not gate.harmed and not certain and not self.clear(suspicions):
+        idle = not gate.harmed and gate.reached >= LEAST_GAP
+        if idle and not certain and not self.clear(suspicions) and not self.improvable(gate):
             kept_notes = [one for one in suspicions if one.note or one.strength >= CLEAR]
             return self.diagnosis("healthy", [], kept_notes, gate)
         findings, kept = self.findings(gate, suspicions, certain)
         if not findings:  # nothing helps: what was measured about the data is what there is to say
-            told = ("A13", "A5") if not gate.signal else ("A6",) if gate.harmed else ()
+            told = ("A13", "A5") if not gate.signal else ("A6", "F1") if gate.harmed else ()
             unknown = [one for one in suspicions if one.fault in told]
             findings = [max(unknown, key=trust).finding()] if unknown else []
         notes = [one for one in suspicions if one.note and one.fault not in {found.fault for found in findings}]
@@ -141,8 +147,11 @@ class Procedure:
             chosen.append(best)
             candidates = [one for one in candidates if one.fault != best[0].fault]
             now = self.trial([change for _, change in chosen])
-        if not gate.harmed and (shown := self.shown(chosen, suspicions)) is not None:
-            chosen.append(shown)
+        if not gate.harmed:
+            shown = self.shown(chosen, suspicions) or (
+                self.quiet(chosen, suspicions) if self.improvable(gate) else None
+            )
+            chosen += [shown] if shown is not None else []
             now = self.trial([change for _, change in chosen])
         chosen = self.by_weight(self.needed(chosen, certain, start, now), now)
         self.chosen = [change for _, change in chosen]
@@ -150,7 +159,8 @@ class Procedure:
         told = [one.finding() for one in first if not self.possible(one)]
         found = [*found, *told] if gate.harmed and chosen and trust(chosen[0][0]) > 0.9 else [*told, *found]
         self.excluded += [f"{one.fault} {one.name}" for one in candidates if one.fault not in {f.fault for f in found}]
-        verdict = "healthy" if not gate.harmed else "unsure"
+        nothing = not gate.signal and gate.reached < LEAST_GAP  # neither the network nor simple learners know anything
+        verdict = "unsure" if gate.harmed or nothing else "healthy"
         return found, verdict
 
     def clear(self, suspicions: list[Suspicion]) -> list[Suspicion]:
@@ -167,13 +177,55 @@ class Procedure:
             if self.chart.clock.left < 0.2 * self.chart.clock.seconds:
                 break
             change = self.possible(one)[0]
-            gains = []
-            for seed in range(self.seeds):
-                gains.append(gain(self.trial([*before, change], seed), self.trial(before, seed)))
-                if gains[-1] < MUCH:
-                    break
-            if len(gains) == self.seeds and min(gains) >= MUCH:
+            if self.helps(before, change, range(self.seeds), SYMPTOM):
                 return one, self.remedy(before, one, change)
+        return None
+
+    def helps(self, before: list[Change], change: Change, seeds: range, least: float) -> bool:
+        """Whether a change gains `least` in the mean of these seeds, half of it with each, and more than chance."""
+        pairs: list[tuple[Outcome, Outcome]] = []
+        for seed in seeds:
+            pairs.append((self.trial([*before, change], seed), self.trial(before, seed)))
+            if gain(*pairs[-1]) < 0.5 * least:
+                return False
+        mean = sum(gain(*pair) for pair in pairs) / len(pairs)
+        errors = [paired_error(after.shares, ahead.shares, self.chart.task.kind) for after, ahead in pairs
+                  if after.shares is not None and ahead.shares is not None]  # fmt: skip
+        unknown = 2 * least / SURE  # examples that were trained on, or answers that cannot be paired
+        return mean >= max(least, SURE * (sum(errors) / len(errors) if errors else unknown))
+
+    def improvable(self, gate: Gate) -> bool:
+        """Whether a network that keeps up with simple learners could reach much more, and examples can show it.
+
+        Not where there are no such learners (an autoencoder is narrow on purpose), nor where classes are so uneven that
+        accuracy rises when the rare ones are given up.
+        """
+        shown = bool(self.chart.subject.validation) and gate.signal and gate.finite and math.isfinite(gate.target)
+        return shown and gate.reached < 1 - QUIET and not uneven(self.chart)
+
+    def quiet(
+        self, chosen: list[tuple[Suspicion, Change]], suspicions: list[Suspicion]
+    ) -> tuple[Suspicion, Change] | None:
+        """What helps by much though nothing clear points at it: the best of all changes, tried again with other seeds.
+
+        The seed that chose it does not count: the best of many is too good. Validation examples are drawn once, so the
+        gain must stand out of what they tell, too.
+        """
+        before = [change for _, change in chosen]
+        open_ = [one for one in suspicions if one.strength < CLEAR and not one.exact and not one.note]
+        tries = [one for one in sorted(open_, key=trust, reverse=True) if self.possible(one)]
+        tries += usual(self.chart, {one.fault for one in tries})
+        found: list[tuple[float, Suspicion, Change]] = []
+        for one in tries:
+            change = self.possible(one)[0]
+            if self.chart.clock.left - self.seconds(change) < 0.4 * self.chart.clock.seconds:
+                continue
+            gained = gain(self.trial([*before, change]), self.trial(before))
+            if gained >= (QUIET if one.strength > FAINT else BLANK):
+                found.append((gained, one, change))
+        for _, one, change in sorted(found, key=lambda item: -item[0])[:2]:
+            if self.helps(before, change, range(1, max(3, self.seeds)), QUIET if one.strength > FAINT else BLANK):
+                return one, change
         return None
 
     def possible(self, one: Suspicion) -> list[Change]:
@@ -264,7 +316,10 @@ class Procedure:
         lost = {}
         for item in chosen:
             lost[item[0].fault] = gain(now, self.trial([change for other, change in chosen if other is not item[0]]))
-        return sorted(chosen, key=lambda item: (-round(max(0.0, lost[item[0].fault]), 1), -trust(item[0])))
+        breaches = [one for one, _ in chosen if one.exact]
+        certain = {one.fault for one in breaches if one.fault[0] == "E" or lost[one.fault] >= LEAST}
+        weight = {fault: round(max(0.0, skill), 1) for fault, skill in lost.items()}
+        return sorted(chosen, key=lambda i: (i[0].fault not in certain, -weight[i[0].fault], -trust(i[0])))
 
     def finding(
         self, one: Suspicion, change: Change, start: Outcome, chosen: list[tuple[Suspicion, Change]]

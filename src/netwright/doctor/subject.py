@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from netwright.doctor.task import Task, first_tensor, flat_targets, skill_of
+from netwright.doctor.task import Task, first_tensor, flat_targets, shares_of, skill_of
 from netwright.recipe import Recipe
 
 
@@ -114,9 +115,21 @@ class Live(ABC):
         """How well it answers these examples, from 0 (the best constant answer) to 1; see `Task.skill`."""
         if not pairs or not self.task.is_judged:
             return float("nan")
+        return skill_of(self.task.kind, *self.answered(pairs, sigmoid))
+
+    def shares(self, pairs: Sequence[Pair], sigmoid: bool = False) -> Float[Tensor, "examples"] | None:
+        """What each of these examples adds to the skill; None where it is not one answer an example."""
+        if not pairs or not self.task.is_judged:
+            return None
+        truth, answers = self.answered(pairs, sigmoid)
+        skipped = self.task.kind == "classes" and bool((truth < 0).any())
+        return shares_of(self.task.kind, truth, answers) if answers.numel() == truth.numel() and not skipped else None
+
+    def answered(self, pairs: Sequence[Pair], sigmoid: bool = False) -> tuple[Tensor, Tensor]:
+        """Truth and answers of these examples, in the form of `Task.truth`."""
         truth = torch.cat([self.task.truth(pair.targets) for pair in pairs])
         answers = torch.cat([self.task.answers(self.outputs(pair), sigmoid) for pair in pairs])
-        return skill_of(self.task.kind, truth.cpu(), answers.cpu())
+        return truth.cpu(), answers.cpu()
 
     def gradient(self, pair: Pair) -> tuple[float, dict[str, Tensor]]:
         """Loss and gradients of a batch; nothing that a step would see is touched (buffers, random numbers, `grad`)."""

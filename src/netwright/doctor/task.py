@@ -1,9 +1,11 @@
 """What a network is asked, and how well it answers, on one scale: 0 is the best constant answer, 1 is perfect."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from netwright.parts.sequences import Sequences
@@ -73,7 +75,7 @@ class Task:
 
 
 def skill_of(kind: str, truth: Tensor, answers: Tensor) -> float:
-    """The skill of answers in the form of `Task.truth`."""
+    """The skill of answers in the form of `Task.truth`; see `Task.skill`."""
     if kind == "other" or not len(truth):
         return float("nan")
     if kind == "classes":
@@ -83,26 +85,42 @@ def skill_of(kind: str, truth: Tensor, answers: Tensor) -> float:
         truth, answers = truth[asked], answers[asked]
         if not len(truth):
             return float("nan")
-        share = truth.bincount().max().item() / len(truth)
-        right = (answers == truth).double().mean().item()
-        return 1.0 if share == 1 and right == 1 else (right - share) / max(1e-12, 1 - share)
-    if answers.shape != truth.shape:
-        wide = answers.numel() == truth.numel()
-        if not wide:
-            return 0.0
-        answers = answers.reshape(truth.shape)
+    elif answers.numel() != truth.numel():
+        return 0.0
+    elif kind == "numbers" and not torch.isfinite(answers).all():
+        return -1.0
+    found = shares_of(kind, truth, answers).mean().item()
+    return found if kind == "classes" else max(-1.0, found)
+
+
+def shares_of(kind: str, truth: Tensor, answers: Tensor) -> Float[Tensor, "examples"]:
+    """What each example adds to the skill: the mean is the skill. Truth and answers are of one size."""
+    answers = answers.reshape(truth.shape)
+    right = (answers == truth).double()
+    if kind == "classes":
+        common = truth.bincount().max().item() / len(truth)
+        return right if common == 1 and bool(right.all()) else (right - common) / max(1e-12, 1 - common)
     if kind == "labels":
         ones = truth.double().mean(0)
         shares = torch.maximum(ones, 1 - ones)
-        agreed = (answers == truth).double().mean(0)
-        kept = shares < 1
-        return ((agreed - shares) / (1 - shares).clamp(min=1e-12))[kept].mean().item() if kept.any() else 1.0
-    if not torch.isfinite(answers).all():
-        return -1.0
-    truth, answers = truth.double(), answers.double()
-    spread = (truth - truth.mean(0)).square().sum().item()
-    wrong = (truth - answers).square().sum().item()
-    return 1.0 if spread == 0 and wrong == 0 else max(-1.0, 1 - wrong / max(spread, 1e-300))
+        told = shares < 1
+        if not told.any():
+            return torch.ones(len(truth)).double()
+        return ((right[:, told] - shares[told]) / (1 - shares[told])).mean(1)
+    wrong = (truth.double() - answers.double()).square().sum(1)
+    spread = (truth.double() - truth.double().mean(0)).square().sum(1).mean().item()
+    return torch.ones_like(wrong) if spread == 0 and not wrong.any() else 1 - wrong / max(spread, 1e-300)
+
+
+def paired_error(first: Float[Tensor, "examples"], second: Float[Tensor, "examples"], kind: str) -> float:
+    """The standard error of the difference of two skills on the same examples, from what each adds to them.
+
+    Formula: sqrt(s^2 / n + u^2), s the deviation of the differences, u what one more right answer is worth (0 for
+    numbers): two that never differ on few examples are not known to be equal
+    """
+    both, count = torch.cat([first, second]), len(first)
+    one_more = 0.0 if kind == "numbers" else (both.max() - both.min()).item() / count
+    return math.hypot((first - second).std().item() / math.sqrt(count), one_more)
 
 
 def first_tensor(found: Any) -> Tensor:

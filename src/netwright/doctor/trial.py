@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from jaxtyping import Float
+from torch import Tensor
+
 from netwright.doctor.stopwatch import Stopwatch
 from netwright.doctor.subject import Change, Live, Subject
 
@@ -22,6 +25,8 @@ class Outcome:
     steps: int
     seconds: float
     losses: list[float] = field(default_factory=list, repr=False)
+    shares: Float[Tensor, "examples"] | None = field(default=None, repr=False, compare=False)
+    """What each example by which it is judged adds to the skill, where it is one answer an example."""
 
 
 def branch(subject: Subject, changes: Sequence[Change], steps: int, seed: int = 0, sigmoid: bool = False) -> Outcome:
@@ -41,4 +46,5 @@ def judged(live: Live, subject: Subject, losses: list[float], seconds: float, si
     train = live.skill(subject.sample(1024), sigmoid) if finite else -1.0
     held = live.skill(subject.validation, sigmoid) if finite and subject.validation else train
     train, held = (value if math.isfinite(value) else -1.0 for value in (train, held))
-    return Outcome(held, train, loss, finite, live.steps, seconds, losses)
+    shares = live.shares(subject.validation, sigmoid) if finite else None
+    return Outcome(held, train, loss, finite, live.steps, seconds, losses, shares)

@@ -120,7 +120,7 @@ FAULTY: dict[str, tuple[str, Callable[[], Made]]] = {
     "momentum 0": ("C13", lambda: with_norm(32, 0.0)),
     "norm behind the head": ("C13", lambda: with_norm(32, 0.1, True)),
     "dropout 0.9": ("C14", lambda: made(dropping(nn.Dropout(0.9)))),
-    "dropout in use": ("C14", lambda: made(dropping(Awake()))),
+    "dropout in use": ("E5", lambda: made(dropping(Awake()))),
     "dropout on scores": ("C14", lambda: made(dropping(nn.Identity(), nn.Dropout(0.3)))),
     "simple recurrence over 50 steps": ("C15", lambda: first_token(nn.RNN)),
     "no causal mask": ("C16", lambda: writer(mask=False)),

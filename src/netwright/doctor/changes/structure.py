@@ -1,5 +1,6 @@
 """Changes of what a network is made of: dropout, width, depth, pooling, norms' running statistics."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -146,9 +147,22 @@ def widen(live: Live, factor: int) -> None:
         made = _wide(module, 1 if first else factor, 1 if weighted and name == weighted[-1] else factor)
         first = False if name in weighted or isinstance(module, nn.Embedding) else first
         made.to(next(module.parameters())).train(module.training)
+        as_loud(made, module)
         fresh.update({id(old): new for old, new in zip(module.parameters(), made.parameters(), strict=True)})
         replace(live.model, name, made)
     renew(live, fresh)
+
+
+@torch.no_grad()
+def as_loud(made: nn.Module, module: nn.Module) -> None:
+    """Scale new weights so that a layer passes on a signal as loud as the old one's: width alone is to differ.
+
+    Formula: std(w) sqrt(fan in) stays
+    """
+    for new, old in zip(made.parameters(), module.parameters(), strict=True):
+        if new.dim() > 1 and old.numel() > 1:
+            loud, own = (w.std().item() * (w.numel() / len(w)) ** 0.5 for w in (new, old))
+            new.mul_(own / loud if loud > 0 and math.isfinite(own) else 1.0)
 
 
 def _wide(module: nn.Module, into: int, out: int) -> nn.Module:

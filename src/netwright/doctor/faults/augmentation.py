@@ -9,6 +9,7 @@ from torch import Tensor
 from netwright.catalogue import FAULTS, Range
 from netwright.doctor.changes.examples import no_augmentation, without_augment, without_transform
 from netwright.doctor.chart import Chart
+from netwright.doctor.faults.pairing import elsewhere
 from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
 from netwright.doctor.task import first_tensor, flat_targets
@@ -46,11 +47,17 @@ def destructive_augmentation(chart: Chart, *, left: Annotated[float, Range(0, 1)
     validation examples.
     """
     subject = chart.subject
+    if is_picture(chart) and elsewhere(chart) == "inputs":
+        told = say("pictures of training teach what is wrong for those of validation, though both can be learnt")
+        evidence: dict[str, Any] = {"simple_learners": chart.control.skill,
+                                    "validation_skill": chart.whole.skill_validation}  # fmt: skip
+        return Suspicion("A11", say("destructive augmentation"), say("training pictures"), evidence, 0.9, exact=True,
+                         harm=told)  # fmt: skip
     if subject.recipe is None:
         similar = own_augmentation(chart)
         if similar is None:
             return None
-        evidence: dict[str, Any] = {"similarity": similar, "threshold_similarity": 0.95}
+        evidence = {"similarity": similar, "threshold_similarity": 0.95}
         changes, where = possible(without_transform(subject)), say("batches")
         strength = 0.15 if similar >= 0.95 else 0.3 + 0.4 * min(1.0, 0.95 - similar)
     else:
@@ -66,6 +73,11 @@ def destructive_augmentation(chart: Chart, *, left: Annotated[float, Range(0, 1)
         evidence |= {"loss_by_constant": whole.last / whole.base, "threshold": left}
         strength = max(strength, 0.6) if whole.last > left * whole.base else strength
     return Suspicion("A11", say("destructive augmentation"), where, evidence, strength, changes=changes)
+
+
+def is_picture(chart: Chart) -> bool:
+    """Whether examples have height and width."""
+    return first_tensor(chart.subject.batches[0].inputs[0]).dim() == 4
 
 
 def own_augmentation(chart: Chart) -> float | None:

@@ -9,11 +9,12 @@ from netwright.doctor.changes.fitting import against_overfitting, against_underf
 from netwright.doctor.changes.penalties import smoothing, weight_decay
 from netwright.doctor.changes.steps import longer, probed_optimizer, rate_times, setting, stop_at
 from netwright.doctor.chart import Chart
+from netwright.doctor.gate import LEAST_GAP, standard_error
 from netwright.doctor.gauges.lag import lag, lags, windows
-from netwright.doctor.gauges.whole import train_whole
+from netwright.doctor.gauges.whole import Whole, train_whole
 from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
-from netwright.doctor.task import flat_targets
+from netwright.doctor.task import flat_targets, paired_error
 from netwright.language import say
 
 Share = Annotated[float, Range(0, 1)]
@@ -38,6 +39,18 @@ def validation_error(chart: Chart) -> tuple[int, float]:
         truth = [int(label) for pair in held for label in chart.task.truth(pair.targets).tolist()]
         share = max(truth.count(label) for label in set(truth)) / max(1, len(truth)) if truth else 0.0
     return count, error_of(chart.whole.skill_validation, count, share, chart.task.kind)
+
+
+def fall_error(whole: Whole, best: int, error: float, kind: str) -> float:
+    """The standard error of the last score's distance to the best one: both are on the same examples."""
+    first, last = (whole.shares[best], whole.shares[-1]) if whole.shares else (None, None)
+    return error if first is None or last is None else paired_error(first, last, kind)
+
+
+def behind_learners(chart: Chart) -> bool:
+    """Whether simple learners are better on the same validation examples beyond chance."""
+    error = standard_error(chart, chart.control, held=True)
+    return chart.control.skill - chart.whole.skill_validation > max(LEAST_GAP, 2 * error)
 
 
 @FAULTS.add(
@@ -66,11 +79,12 @@ def overfitting(
 ) -> Suspicion | None:
     """The network goes on learning its examples by heart while it gets worse on new ones.
 
-    First it learns what all examples share, then what each has for itself: noise and wrong labels. From there on the
-    training score rises, and that on validation examples falls.
+    First it learns what all examples share, then what each has for itself: noise. From there on the training score
+    rises, and that on validation examples falls.
 
     Measured: the score on validation examples stands below its best by more than 3 points and 3 standard errors while
-    that in training rose, and the gap between the two, near 0 at the start, is above 10 points at the end.
+    that in training rose, and the gap between the two is above 10 points at the end. Or: better than simple learners on
+    training examples, and behind them on validation examples, beyond chance.
 
     A gap from the first epoch is another preparation of the data (A10) or batch norm (C13); wrong labels make it worse
     (A6). One epoch of rising validation loss is noise. When only the loss rises and the score holds, the network is
@@ -87,10 +101,11 @@ def overfitting(
     best = max(curve, key=lambda point: point[3])
     last, first = curve[-1], curve[0]
     fall, final_gap = best[3] - last[3], last[2] - last[3]
-    if final_gap <= max(gap, errors * error) or last[2] <= first[2] + 0.01:
+    trails = whole.skill_train > chart.control.skill and behind_learners(chart)
+    if final_gap <= max(gap, errors * error) or (last[2] <= first[2] + 0.01 and not trails):
         return None
     growing = first[2] - first[3] < 0.6 * final_gap
-    fell = fall > max(drop, errors * error)
+    fell = fall > max(drop, errors * fall_error(whole, whole.curve.index(best), error, chart.task.kind))
     evidence: dict[str, Any] = {
         "train_skill": last[2], "validation_skill": last[3], "best_validation": best[3], "best_step": best[0],
         "gap": final_gap, "threshold": gap, "standard_error": error, "validation_examples": count,
@@ -99,10 +114,9 @@ def overfitting(
     early = stop_at(subject, best[0]) if not subject.keeps_best else None
     changes = possible(early if fell else None, weight_decay(subject), smooth, early, rate_times(subject, 0.3))
     changes += against_overfitting(subject)
-    strength = 0.7 if fell and growing else 0.35 if growing else 0.15
-    return Suspicion(
-        "F1", say("overfitting"), say("validation score"), evidence, strength, note=not fell, changes=changes
-    )
+    strength = 0.7 if fell and growing else 0.6 if trails else 0.35 if growing else 0.15
+    quiet = not fell and not trails
+    return Suspicion("F1", say("overfitting"), say("validation score"), evidence, strength, note=quiet, changes=changes)
 
 
 @FAULTS.add(

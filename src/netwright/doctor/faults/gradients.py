@@ -153,7 +153,8 @@ def exploding(
         run = run + 1 if step > growth else 0
         longest = max(longest, run)
     backward = math.isfinite(factor) and factor > ratio
-    if not (backward or not start.finite or longest >= layers - 1):
+    overflows = not start.finite and (longest > 0 or start.largest > 1e3)
+    if not (backward or overflows or longest >= layers - 1):  # from small numbers a division or a root makes NaN (D10)
         return None
     evidence = {
         "gradient_first_by_last": factor,

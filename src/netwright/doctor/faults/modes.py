@@ -4,9 +4,11 @@ from torch import nn
 
 from netwright.catalogue import FAULTS
 from netwright.doctor.changes.loop import fresh_state, ordinary_step, train_mode
-from netwright.doctor.chart import Chart
+from netwright.doctor.changes.structure import less_dropout, rate_of
+from netwright.doctor.chart import Chart, named
 from netwright.doctor.code import CodeSubject
 from netwright.doctor.faults.loop import watched
+from netwright.doctor.faults.norms import awake_dropouts
 from netwright.doctor.gauges.audit import audit
 from netwright.doctor.subject import possible
 from netwright.doctor.suspicion import Suspicion
@@ -37,8 +39,9 @@ def wrong_mode(chart: Chart) -> Suspicion | None:
     off and batch norm uses statistics that no longer follow the data. An evaluation in training mode drops units, lets
     examples depend on their neighbours, and moves the running statistics with data that are not for training.
 
-    Seen exactly: the flag `training` of every batch norm and dropout while steps are made, and two passes over the same
-    batch in evaluation that differ.
+    Seen exactly: the flag `training` of every batch norm and dropout while steps are made, and a dropout that acts in
+    evaluation mode (F.dropout without `training=self.training`). Dropout left on to measure how sure a network is
+    (Monte Carlo dropout) costs score on purpose; it is a finding where the score is clearly better without.
 
     Batch norms kept in evaluation mode on purpose, in fine-tuning with small batches, are a note. A network without
     such layers has no modes to mix up. When evaluation is far worse than training on the same examples although the
@@ -58,6 +61,13 @@ def wrong_mode(chart: Chart) -> Suspicion | None:
             return Suspicion("E5", say("training in eval mode"), moody[0], evidence, 1.0, exact=True,
                              harm=say("dropout is off, and batch norm does not follow the data"),
                              changes=possible(train_mode(subject)))  # fmt: skip
+    awake = awake_dropouts(chart) if isinstance(subject, CodeSubject) else []
+    if awake:
+        rate = max(rate_of(op) for op in awake)
+        return Suspicion("E5", say("dropout that never rests"), named([op.where for op in awake]),
+                         {"p": rate, "acts in evaluation mode": True}, 0.7,
+                         harm=say("the same question gets different answers"),
+                         changes=possible(less_dropout(chart, 1.0), less_dropout(chart)))  # fmt: skip
     return found
 
 

@@ -123,31 +123,29 @@ for p in (0.0, 0.2, 0.9):
 """,
 )  # fmt: skip
 def misused_dropout(chart: Chart, *, most: Share = 0.5, live: Annotated[int, Range(1, 1000)] = 8) -> Suspicion | None:
-    """Dropout takes away too much, acts on the outputs, or goes on acting when the network is used.
+    """Dropout takes away too much, or acts on the outputs.
 
     Dropout of p leaves (1 - p) of the units. Of 16 units and p = 0.8 three are left, and each step learns for another
-    small network. On logits it sets the scores of right classes to 0 at random. Left on in use, the same question gets
-    two different answers.
+    small network. On logits it sets the scores of right classes to 0 at random.
 
-    It shows in the row of operations: p above 0.5 in hidden layers, fewer than 8 expected live units, a dropout behind
-    the last weighted layer, and a dropout that acts in evaluation mode (F.dropout without `training=self.training`).
+    It shows in the row of operations: p above 0.5 in hidden layers, fewer than 8 expected live units, and a dropout
+    behind the last weighted layer. One that goes on acting in evaluation mode is E5.
 
     A validation score above the training score is normal with dropout, and p = 0.5 on wide layers is usual. Whether
     it harms is found by leaving it out: then training must fall and validation must not suffer.
 
-    Halve p, or remove it where the network underfits; use `training=self.training`, or nn.Dropout and eval().
+    Halve p, or remove it where the network underfits.
     """
     ops = [
         op for op in chart.ops if op.name in DROPOUTS and rate_of(op) > 0 and _argument(op, "training", 2) is not False
     ]
-    awake = _awake(chart)
-    if not ops and not awake:
+    if not ops:
         return None
     last = max((op.index for op in chart.ops if op.name in WEIGHTED), default=-1)
     on_outputs = [op for op in ops if op.index > last >= 0]
     heavy = [op for op in ops if rate_of(op) > most]
     thin = [op for op in ops if _live_units(op) < live and op not in on_outputs]
-    if not (on_outputs or heavy or thin or awake):
+    if not (on_outputs or heavy or thin):
         return None
     rate = max((rate_of(op) for op in ops), default=0.5)
     evidence: dict[str, Any] = {
@@ -156,26 +154,14 @@ def misused_dropout(chart: Chart, *, most: Share = 0.5, live: Annotated[int, Ran
         "live_units": min((_live_units(op) for op in ops), default=0.0),
         "live_threshold": live,
         "on_outputs": bool(on_outputs),
-        "acts_in_use": bool(awake),
     }
-    strength = max(
-        0.7 if awake else 0.0, 0.65 if on_outputs else 0.0, 0.45 if thin else 0.0, 0.3 + 0.45 * rate if heavy else 0.0
-    )
-    places = named(list(dict.fromkeys(op.where for op in (*awake, *on_outputs, *thin, *heavy))))
-    changes = possible(less_dropout(chart), less_dropout(chart, 0.5))
-    if awake:
-        changes = possible(less_dropout(chart, 1.0), *changes)
+    strength = max(0.65 if on_outputs else 0.0, 0.45 if thin else 0.0, 0.3 + 0.45 * rate if heavy else 0.0)
+    places = named(list(dict.fromkeys(op.where for op in (*on_outputs, *thin, *heavy))))
     return Suspicion(
-        "C14",
-        say("misused dropout"),
-        places,
-        evidence,
-        strength,
-        changes=changes,
-        harm=say("too little of the network is there at each step")
-        if not awake
-        else say("the same question gets different answers"),
-    )
+        "C14", say("misused dropout"), places, evidence, strength,
+        changes=possible(less_dropout(chart), less_dropout(chart, 0.5)),
+        harm=say("too little of the network is there at each step"),
+    )  # fmt: skip
 
 
 def _live_units(op: Op) -> float:
@@ -188,7 +174,7 @@ def _live_units(op: Op) -> float:
     )
 
 
-def _awake(chart: Chart) -> list[Op]:
+def awake_dropouts(chart: Chart) -> list[Op]:
     """Dropouts that act in evaluation mode."""
     with chart.subject.live() as live, tracing(live.model, kinds=DROPOUTS) as trace:
         live.outputs(chart.subject.batches[0])

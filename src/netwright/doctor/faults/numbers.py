@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.catalogue import FAULTS, Range
+from netwright.doctor.changes.examples import without_examples
 from netwright.doctor.changes.loop import ordinary_step
 from netwright.doctor.changes.precision import single_precision
 from netwright.doctor.changes.steps import clip, rate_times, setting, warm_up
@@ -15,6 +16,7 @@ from netwright.doctor.chart import Chart, named
 from netwright.doctor.code import CodeLive, CodeSubject
 from netwright.doctor.faults.rates import grew, starts_well
 from netwright.doctor.gauges.failing import first_failure
+from netwright.doctor.gauges.reference import wild
 from netwright.doctor.subject import Live, possible, untouched
 from netwright.doctor.suspicion import Suspicion, Unmeasured
 from netwright.language import say
@@ -52,7 +54,7 @@ def heavy_tails(chart: Chart, *, ratio: Annotated[float, Range(1)] = 20.0) -> Su
 
     Measured: the largest gradient norm by the median one (above 20), batches whose loss jumps above both five times
     the median of its neighbours and the loss of constant outputs, while the first step and the median step are
-    healthy. The evidence names the steps and batches.
+    healthy; targets more than 30 usual distances from their median. The evidence names the steps and batches.
 
     When every batch is large, gradients explode systematically (C5); when the steps get worse and worse after a
     healthy start, the rate is too high (D1). A single corrupt example comes back in every epoch in the same batch: look
@@ -65,22 +67,34 @@ def heavy_tails(chart: Chart, *, ratio: Annotated[float, Range(1)] = 20.0) -> Su
     norms = [one.norm for one in chart.series.measures if math.isfinite(one.norm) and one.norm > 0]
     spiked = spikes(whole.losses, whole.base)
     tail = max(norms) / median(norms) if len(norms) >= 6 else 1.0
-    if not spiked and tail <= ratio:
+    outliers = wild_targets(chart)
+    if not spiked and tail <= ratio and not outliers:
         return None
-    if not spiked and (not norms or norms.index(max(norms)) < max(2, len(norms) // 8)):
+    if not spiked and not outliers and (not norms or norms.index(max(norms)) < max(2, len(norms) // 8)):
         return None  # large at the start and falling ever since is how a training should look
     batches = sorted({step % max(1, chart.subject.epoch) for step in spiked})
     evidence: dict[str, Any] = {"largest_by_median_norm": tail, "threshold": ratio, "spikes": len(spiked)}
     if spiked:
         evidence |= {"steps": spiked[:5], "batches": batches[:5]}
+    if outliers:
+        evidence["targets_far_out"] = len(outliers)
     level = sorted(norms)[int(0.9 * (len(norms) - 1))] if norms else 1.0
     level = min(level, 3 * median(norms)) if norms else 1.0
-    strength = (0.6 if spiked else 0.3) * (1.0 if starts_well(chart) else 0.6)
+    strength = (0.6 if spiked else 0.3) * (1.0 if starts_well(chart) else 0.6) if not outliers else 0.85
     changes = possible(
-        clip(chart.subject, level), clip(chart.subject, 1.0), rate_times(chart.subject, 0.3), warm_up(chart.subject)
-    )
+        without_examples(chart.subject, outliers, "without outliers"), clip(chart.subject, level),
+        clip(chart.subject, 1.0), rate_times(chart.subject, 0.3), warm_up(chart.subject),
+    )  # fmt: skip
     where = say("batches {places}", places=named([str(b) for b in batches])) if batches else say("gradients")
     return Suspicion("D9", say("heavy-tailed gradients"), where, evidence, strength, changes=changes)
+
+
+def wild_targets(chart: Chart) -> list[int]:
+    """The places, counted through the batches, of targets so far out that they alone make the gradients."""
+    if chart.task.kind != "numbers":
+        return []
+    truth = torch.cat([chart.task.truth(pair.targets) for pair in chart.subject.batches])
+    return [int(place) for place in wild(truth.cpu().numpy()).nonzero()[0]]
 
 
 def spikes(losses: list[float], base: float) -> list[int]:
@@ -143,7 +157,10 @@ def non_finite_numbers(chart: Chart) -> Suspicion | None:
     harm = say("from step {step} on no weight is a number", step=found.step)
     changes = possible(rate_times(chart.subject, 0.1), clip(chart.subject, 1.0), ordinary_step(chart.subject))
     strength = 0.2 if grew(whole) else cause
+    from_small = found.stage == "forward" and found.step == 0 and chart.start.largest < 1e3
     place = say("{stage}: {place}", stage=say(found.stage), place=found.where)
+    if from_small:  # a division, a root or a logarithm, which no rate and no clipping mends
+        return Suspicion("D10", say("non-finite numbers"), place, evidence, 0.9, exact=True, harm=harm)
     return Suspicion("D10", say("non-finite numbers"), place, evidence, strength, harm=harm,
                       changes=[] if found.stage == "input" else changes)  # fmt: skip
 

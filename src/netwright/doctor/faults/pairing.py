@@ -105,6 +105,24 @@ def validation_signal(chart: Chart) -> bool:
     return once(chart, "validation signal", make)
 
 
+APART = 0.25
+"""Of skill: so much more must training examples tell of each other than of those of validation."""
+JUDGED = 200
+"""From so many validation examples on it is known that nothing is to be learnt among them."""
+
+
+def elsewhere(chart: Chart) -> str:
+    """Where training examples show a signal that validation examples do not follow: what is other there, `inputs` or
+    `targets`; else nothing."""
+    if not chart.subject.validation or not no_signal(chart) or not pairing(chart).has_signal:
+        return ""
+    if pairing(chart).given.skill < chart.control.skill + APART:
+        return ""
+    if validation_signal(chart):
+        return "inputs"
+    return "targets" if sum(map(len, chart.subject.validation)) >= JUDGED else ""
+
+
 def structure(chart: Chart) -> float:
     """How far inputs are from noise: the first principal component's variance by the largest of independent columns.
 
@@ -155,9 +173,12 @@ def misaligned_targets(chart: Chart, *, skill: Annotated[float, Range(0, 1)] = 0
         return None
     name, where = say("targets of other examples"), say("targets")
     found = pairing(chart)
+    evidence: dict[str, Any] = {"simple_learners": chart.control.skill, "threshold": skill}
+    if elsewhere(chart) == "targets":
+        harm = say("what training examples teach is wrong for the validation examples, and these teach nothing")
+        return Suspicion("A5", name, say("targets of validation"), evidence, 0.9, exact=True, harm=harm)
     if found.has_signal:
         return None
-    evidence: dict[str, Any] = {"simple_learners": chart.control.skill, "threshold": skill}
     evidence["network_unseen"] = unseen_skill(chart)
     harm = say("nothing can be learnt from these pairs but by heart")
     order = ordered(chart)

@@ -11,14 +11,16 @@ from netwright.doctor.changes.data import advice, alike_validation
 from netwright.doctor.changes.examples import shuffled_batches
 from netwright.doctor.changes.steps import batch_of
 from netwright.doctor.chart import Chart
-from netwright.doctor.faults.augmentation import own_augmentation
+from netwright.doctor.faults.augmentation import is_picture, own_augmentation
 from netwright.doctor.faults.labels import once
+from netwright.doctor.faults.pairing import elsewhere
 from netwright.doctor.gauges.leaks import Leaks, leaks, marks
 from netwright.doctor.gauges.reference import arrays
 from netwright.doctor.gauges.shifts import Shift, shift
 from netwright.doctor.gauges.target_scan import order_of
 from netwright.doctor.subject import Change, possible
 from netwright.doctor.suspicion import Suspicion, Unmeasured
+from netwright.doctor.task import paired_error
 from netwright.language import say
 
 MOST = 20_000
@@ -272,20 +274,20 @@ def prepared_otherwise(
     """
     found = found_shift(chart)
     if found is None or not found.share:
-        return None
+        return other_rule(chart)
     size = max(found.usual_mean / mean, abs(math.log(max(found.usual_scale, 1e-9))) / math.log(scale))
     widest = max(found.mean / mean, abs(math.log(max(found.scale, 1e-9))) / math.log(scale))
     if widest <= 1 or found.share < 0.05 or (found.mean <= mean and own_augmentation(chart) is not None):
-        return None
+        return other_rule(chart)
     change = alike_validation(chart.subject)
-    before, after = compared(chart, change) if change is not None else (math.nan, math.nan)
+    before, after, error = compared(chart, change) if change is not None else (math.nan, math.nan, math.nan)
     evidence = {
         "mean_difference": found.mean, "threshold_mean": mean, "scale_ratio": found.scale, "threshold_scale": scale,
         "features_share": found.share, "range_train": list(found.range_train),
         "range_validation": list(found.range_validation),
         "skill_as_given": before, "skill_prepared_alike": after,
     }  # fmt: skip
-    gains = after - before >= 0.1
+    gains = after - before >= max(0.05, 2 * error)
     told = say("the network is asked about numbers it has never met: {before:.2f} as given, {after:.2f} prepared alike",
                before=before, after=after)  # fmt: skip
     return Suspicion(
@@ -295,15 +297,28 @@ def prepared_otherwise(
     )  # fmt: skip
 
 
-def compared(chart: Chart, change: Change) -> tuple[float, float]:
-    """The skill on validation examples of one trained branch, as they are and prepared alike."""
+def other_rule(chart: Chart) -> Suspicion | None:
+    """Validation rows that follow another rule than those of training, though no column by itself differs."""
+    if is_picture(chart) or elsewhere(chart) != "inputs":
+        return None
+    evidence = {"simple_learners": chart.control.skill, "validation_skill": chart.whole.skill_validation}
+    harm = say("simple learners find the rule in each split, and none that holds in both")
+    return Suspicion("A10", say("validation prepared otherwise"), say("validation"), evidence, 0.9, exact=True,
+                     harm=harm)  # fmt: skip
+
+
+def compared(chart: Chart, change: Change) -> tuple[float, float, float]:
+    """The skill on validation examples of one trained branch, as they are and prepared alike, and the standard error
+    of the difference."""
     subject = chart.subject
     steps = min(chart.whole.steps, max(30, round(0.15 * max(1.0, chart.clock.left) / max(1e-6, chart.whole.per_step))))
     with subject.live() as live:
         losses = live.run(steps)
         if not losses or losses[-1] != losses[-1]:
-            return 0.0, 0.0
-        before = live.skill(subject.validation, chart.sigmoid)
+            return 0.0, 0.0, 0.0
+        before, first = live.skill(subject.validation, chart.sigmoid), live.shares(subject.validation, chart.sigmoid)
         if change.apply is not None:
             change.apply(live)
-        return before, live.skill(subject.validation, chart.sigmoid)
+        after, second = live.skill(subject.validation, chart.sigmoid), live.shares(subject.validation, chart.sigmoid)
+        error = 0.025 if first is None or second is None else paired_error(first, second, chart.task.kind)
+        return before, after, error

@@ -4,7 +4,7 @@ A network that trails them has something to gain; where even they find nothing, 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Score:
 
     skill: float
     error: float
+    shares: Float[np.ndarray, "asked"] = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    """What each scored example adds: their mean is the skill."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"skill": self.skill, "error": self.error}
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Control:
     scored: int
     seconds: float
     left_out: tuple[str, ...] = ()
+    asked: Int[np.ndarray, "asked"] = field(default_factory=lambda: np.zeros(0, int), repr=False, compare=False)
+    """The places of the scored examples among those of validation; empty where there are none."""
 
     @property
     def skill(self) -> float:
@@ -79,7 +86,8 @@ class Control:
         return self.scores["linear"].skill if "linear" in self.scores else math.nan
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        found = {name: value for name, value in vars(self).items() if name not in ("scores", "asked")}
+        return {**found, "scores": {name: score.to_json() for name, score in self.scores.items()}}
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,8 @@ class Table:
     targets: np.ndarray
     question: Question
     form: str
+    places: Int[np.ndarray, "rows"]
+    """Where the rows stand in what was given."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -144,6 +154,7 @@ def control(
     return Control(
         kind, table.form, scores, best, is_signal(scores[best]), held_out,
         len(plan[0][0]) if plan else 0, count, watch.seconds, tuple(left_out),
+        source.places if other is not None else np.zeros(0, int),
     )  # fmt: skip
 
 
@@ -195,8 +206,8 @@ def folds(targets: np.ndarray, count: int, *, kind: str, seed: int = 0) -> Int[n
 
 def table_of(
     x: np.ndarray, y: np.ndarray, *, kind: str, form: str = "auto", most: int = ROWS, seed: int = 0, work: float = 1.0
-) -> tuple[Table, Int[np.ndarray, "rows"]]:
-    """Examples and targets ready for learners (at most `most`, drawn by `seed`), and their places in `x`.
+) -> Table:
+    """Examples and targets ready for learners, at most `most`, drawn by `seed`.
 
     Classes may be any numbers, also negative ones: they are counted from 0 in their order.
     """
@@ -204,7 +215,7 @@ def table_of(
     form = form_of(x) if form == "auto" else form
     rows = _drawn(y, _affordable(x, most), seed)
     targets, count = _targets(y[rows], kind)
-    return Table(examples_of(x[rows], form), targets, Question(kind, count, seed, work), form), rows
+    return Table(examples_of(x[rows], form), targets, Question(kind, count, seed, work), form, rows)
 
 
 def _tables(
@@ -221,7 +232,7 @@ def _tables(
     x, y = _checked(x, y, kind, form)
     most = max(FEW, round((PICTURES if x.ndim == 4 else ROWS) * share))
     if x_validation is None or y_validation is None:
-        return table_of(x, y, kind=kind, form=form, most=most * 3 // 2, seed=seed, work=share)[0], None
+        return table_of(x, y, kind=kind, form=form, most=most * 3 // 2, seed=seed, work=share), None
     more, wanted = _checked(x_validation, y_validation, kind, form)
     if more.shape[1:] != x.shape[1:] or wanted.shape[1:] != y.shape[1:]:
         raise DataError(
@@ -237,8 +248,8 @@ def _tables(
     both = examples_of(np.concatenate([x[rows], more[places]]), form)
     targets, count = _targets(np.concatenate([y[rows], wanted[places]]), kind)
     question, cut = Question(kind, count, seed, share), len(rows)
-    learnt = Table(both.at(np.arange(cut)), targets[:cut], question, form)
-    asked = Table(both.at(np.arange(cut, len(targets))), targets[cut:], question, form)
+    learnt = Table(both.at(np.arange(cut)), targets[:cut], question, form, rows)
+    asked = Table(both.at(np.arange(cut, len(targets))), targets[cut:], question, form, places)
     return learnt, asked if len(asked) else None
 
 
@@ -297,7 +308,8 @@ def score(said: Float[np.ndarray, "asked outputs"], truth: np.ndarray, question:
     skill = float(1 - ratio.mean())
     part = ((wrong[:, kept] - np.maximum(ratio, 0) * base[:, kept]) / mean[kept]).mean(1)
     error = float(part.std() / math.sqrt(len(part) - 1)) if len(part) > 1 else 1.0
-    return Score(max(-1.0, skill) if math.isfinite(skill) else -1.0, min(error, 1.0) if math.isfinite(error) else 1.0)
+    skill, error = skill if math.isfinite(skill) else -1.0, error if math.isfinite(error) else 1.0
+    return Score(max(-1.0, skill), min(error, 1.0), 1 - (wrong[:, kept] / mean[kept]).mean(1))
 
 
 def losses(

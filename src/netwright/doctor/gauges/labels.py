@@ -80,7 +80,7 @@ def label_errors(
     most = max(FEWEST, round(ROWS * float(np.clip(seconds / 5, 0.1, 2))))
     is_dear = np.ndim(x) == 4  # pictures are judged by a convolutional network, five times over
     most, work = (most // 2, 0.2) if is_dear else (most, 0.4)
-    table, rows = table_of(x, y, kind="classes", form=form, most=most, seed=seed, work=work)
+    table = table_of(x, y, kind="classes", form=form, most=most, seed=seed, work=work)
     counts = np.bincount(table.targets, minlength=table.question.count)
     if len(table) < FEWEST or (counts > 1).sum() < 2 or table.question.count > CLASSES:
         return None
@@ -88,10 +88,10 @@ def label_errors(
     sound, together = beliefs(table)
     differs = sound.argmax(1) != given
     low, share, high = levelling(margins(sound), differs)
-    names = np.unique(np.asarray(y).reshape(-1)[rows])
+    names = np.unique(np.asarray(y).reshape(-1)[table.places])
     return LabelErrors(
         share, low, high, joint_share(together, given), float(differs.mean()), len(table),
-        _suspects(together, given, rows, names), watch.seconds,
+        _suspects(together, given, table.places, names), watch.seconds,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Leaks between splits and from the answer into the question (A8), and pairings that slipped (A5)."""
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -256,7 +256,7 @@ def telling_columns(
     form = form_of(np.asarray(x)) if form == "auto" else form
     if kind not in ("classes", "numbers") or form in ("pictures", "tokens", "sequences"):
         return ()
-    table, _ = table_of(x, y, kind=kind, form=form, most=COLUMN_ROWS, seed=seed)
+    table = table_of(x, y, kind=kind, form=form, most=COLUMN_ROWS, seed=seed)
     question = table.question
     if len(table) < 40 or (kind == "numbers" and question.count > 1) or (kind == "classes" and question.count > 100):
         return ()
@@ -341,7 +341,8 @@ class Alignment:
     others: dict[str, Score]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        others = {name: score.to_json() for name, score in self.others.items()}
+        return {"given": self.given.to_json(), "has_signal": self.has_signal, "found": self.found, "others": others}
 
 
 def alignment(x: np.ndarray, y: np.ndarray, *, kind: str, form: str = "auto", seed: int = 0) -> Alignment:
@@ -366,10 +367,10 @@ def alignment(x: np.ndarray, y: np.ndarray, *, kind: str, form: str = "auto", se
 
 def _paired(x: np.ndarray, y: np.ndarray, kind: str, form: str, seed: int) -> Score:
     """The best skill of quick learners over three folds."""
-    table, _ = table_of(x, y, kind=kind, form=form, most=ALIGN_ROWS, seed=seed, work=0.2)
+    table = table_of(x, y, kind=kind, form=form, most=ALIGN_ROWS, seed=seed, work=0.2)
     if len(table) < 10:
         return Score(0.0, 1.0)
-    plain = Table(Examples(table.examples.rows), table.targets, table.question, table.form)
+    plain = replace(table, examples=Examples(table.examples.rows))
     parts = folds(plain.targets, 3, kind=kind, seed=seed)
     names = ("linear", "nearest", "trees") if kind == "numbers" or plain.question.count <= 3 else ("linear", "nearest")
     return max((found for name in names if (found := _folded(name, plain, parts))), key=_skill)

@@ -62,7 +62,7 @@ def learning_curve(
     """
     watch = Stopwatch()
     share = float(np.clip(seconds / 5, 0.1, 2))
-    table, _ = table_of(x, y, kind=kind, form=form, most=round(ROWS * share), seed=seed, work=0.2 * share)
+    table = table_of(x, y, kind=kind, form=form, most=round(ROWS * share), seed=seed, work=0.2 * share)
     if len(table) < FEWEST:
         return None
     held = folds(table.targets, 3, kind=kind, seed=seed)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from netwright.doctor.gauges.control import Control, control
@@ -12,6 +13,7 @@ from netwright.doctor.suspicion import Unmeasured
 from netwright.doctor.task import first_tensor, flat_targets
 
 MOST = 5000
+WILD = 30.0
 
 
 def reference(subject: Subject, seconds: float, seed: int = 0) -> Control:
@@ -22,10 +24,23 @@ def reference(subject: Subject, seconds: float, seed: int = 0) -> Control:
     if subject.task.kind == "numbers" and _copies(first):
         raise Unmeasured  # what is to be given back is what was given: the simplest learner copies it
     x, y = arrays(subject, subject.sample(MOST))
+    if subject.task.kind == "numbers":
+        x, y = x[~wild(y)], y[~wild(y)]
     held = arrays(subject, subject.validation) if subject.validation else (None, None)
     if held[0] is not None and held[0].shape[1:] != x.shape[1:]:
         held = (None, None)
     return control(x, y, kind=subject.task.kind, x_validation=held[0], y_validation=held[1], seconds=seconds, seed=seed)
+
+
+def wild(y: np.ndarray) -> Bool[np.ndarray, "examples"]:
+    """The targets so far from the median that a learner of squared errors would see nothing else.
+
+    Formula: |y - median| > 30 * 1.4826 median |y - median|, in any column
+    """
+    rows = y.reshape(len(y), -1).astype(np.float64)
+    away = np.abs(rows - np.median(rows, axis=0))
+    usual = 1.4826 * np.median(away, axis=0)
+    return np.asarray(((away > WILD * usual) & (usual > 0)).any(1))
 
 
 def _copies(pair: Pair) -> bool:

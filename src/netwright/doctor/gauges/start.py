@@ -105,6 +105,13 @@ class Start:
         return [layer for layer in self.layers if math.isfinite(layer.gradient_rms)]
 
     @property
+    def largest(self) -> float:
+        """The largest finite deviation of a layer; infinite where a layer has none."""
+        found = [layer.pre_std for layer in self.layers]
+        finite = [value for value in found if math.isfinite(value)]
+        return math.inf if any(value == math.inf for value in found) or not finite else max(finite)
+
+    @property
     def ratio(self) -> float:
         """RMS of the gradient at the first layer by that at the last; NaN with fewer than two layers."""
         found = [layer for layer in self.profile if layer.name != "embedding"]

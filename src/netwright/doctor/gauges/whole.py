@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from netwright.doctor.gauges.series import Series
@@ -44,6 +45,10 @@ class Whole:
     """The loss of the best constant outputs; NaN where it is not known."""
     dead: dict[tuple[str, int], float]
     """By hidden activation (path, call) at the end: the share of its units that no example activates."""
+    shares: list[Float[Tensor, "validation"] | None] = field(default_factory=list, repr=False, compare=False)
+    """By point of the curve: what each validation example adds to the skill, where it is one answer an example."""
+    kept: int = -1
+    """The point of the curve whose weights are judged."""
 
     @property
     def steps(self) -> int:
@@ -83,6 +88,7 @@ def train_whole(
     measures: list[StepMeasure] = []
     places: list[int] = []
     curve: list[tuple[int, float, float, float]] = []
+    shares: list[Tensor | None] = []
     with subject.live(changes, seed) as live:
         base = constant_loss(live, subject)
         goal = subject.total or min(LONGEST, max(USUAL, 20 * subject.epoch))
@@ -102,10 +108,12 @@ def train_whole(
                     break
             if len(losses) in points:
                 curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
+                shares.append(live.shares(subject.validation, sigmoid))
                 since = len(losses)
         spent = watch.seconds
         if not curve or curve[-1][0] != len(losses):
             curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
+            shares.append(live.shares(subject.validation, sigmoid))
         dead = dead_shares(live, subject) if finite else {}
     kept = (
         max(curve, key=lambda point: point[3] if point[3] == point[3] else -math.inf)
@@ -115,7 +123,7 @@ def train_whole(
     broken = not finite and not (subject.keeps_best and len(curve) > 1)
     train, held = (-1.0, -1.0 if subject.validation else math.nan) if broken else (kept[2], kept[3])
     return Whole(losses, subject.total, train, held, finite, Series(measures, places), curve, spent,
-                 spent / max(1, len(losses)), base, dead)  # fmt: skip
+                 spent / max(1, len(losses)), base, dead, [] if broken else shares, curve.index(kept))  # fmt: skip
 
 
 def _marks(goal: int) -> set[int]:

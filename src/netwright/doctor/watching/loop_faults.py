@@ -44,7 +44,7 @@ def _uncleared(course: Course) -> Iterator[Finding]:
     lost = course.times("cleared before step")
     if lost:
         yield Finding(
-            "E1", say("gradients cleared before the step"), say("zero_grad() between backward() and step()"),
+            "E4", say("gradients cleared before the step"), say("zero_grad() between backward() and step()"),
             {"steps without a gradient": lost, "steps": course.steps, "threshold": 0},
             say("the step finds nothing to use: no weight moves"),
             [Remedy({"code": ORDER}, say("clear first, then make the gradients, then use them"))],
