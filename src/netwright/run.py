@@ -14,7 +14,7 @@ from netwright.data.embedded import EMBEDDED
 from netwright.data.read import read
 from netwright.deploy.generate import Manner, Samples, chat, generate
 from netwright.deploy.predict import Predictor
-from netwright.errors import DataError, RunError, UsageError
+from netwright.errors import DataError, RunError, UsageError, first_line
 from netwright.language import say
 from netwright.recipe import Recipe
 from netwright.report import page as html
@@ -157,7 +157,7 @@ def _baselines_on(
         return baseline_scores(run._dataset or read_again(run.folder, run.recipe), examples)
     except (DataError, UsageError) as error:
         if say_line is not None:
-            say_line(say("no baselines: {why}", why=str(error).split("\n")[0]))
+            say_line(say("no baselines: {why}", why=first_line(error)))
         return {}
 
 

@@ -67,6 +67,10 @@ class StepMeasure:
     """By parameter: the root of the mean squared gradient."""
 
 
+Scored = tuple[float, Float[Tensor, "examples"] | None]
+"""A skill, and what each example adds to it."""
+
+
 class Live(ABC):
     """One branch: a network that trains step by step from the subject's own state."""
 
@@ -113,23 +117,17 @@ class Live(ABC):
 
     def skill(self, pairs: Sequence[Pair], sigmoid: bool = False) -> float:
         """How well it answers these examples, from 0 (the best constant answer) to 1; see `Task.skill`."""
-        if not pairs or not self.task.is_judged:
-            return float("nan")
-        return skill_of(self.task.kind, *self.answered(pairs, sigmoid))
+        return self.scored(pairs, sigmoid)[0]
 
-    def shares(self, pairs: Sequence[Pair], sigmoid: bool = False) -> Float[Tensor, "examples"] | None:
-        """What each of these examples adds to the skill; None where it is not one answer an example."""
+    def scored(self, pairs: Sequence[Pair], sigmoid: bool = False) -> Scored:
+        """The skill on these examples, and what each adds to it; None where that is not one answer an example."""
         if not pairs or not self.task.is_judged:
-            return None
-        truth, answers = self.answered(pairs, sigmoid)
-        skipped = self.task.kind == "classes" and bool((truth < 0).any())
-        return shares_of(self.task.kind, truth, answers) if answers.numel() == truth.numel() and not skipped else None
-
-    def answered(self, pairs: Sequence[Pair], sigmoid: bool = False) -> tuple[Tensor, Tensor]:
-        """Truth and answers of these examples, in the form of `Task.truth`."""
-        truth = torch.cat([self.task.truth(pair.targets) for pair in pairs])
-        answers = torch.cat([self.task.answers(self.outputs(pair), sigmoid) for pair in pairs])
-        return truth.cpu(), answers.cpu()
+            return float("nan"), None
+        truth = torch.cat([self.task.truth(pair.targets) for pair in pairs]).cpu()
+        answers = torch.cat([self.task.answers(self.outputs(pair), sigmoid) for pair in pairs]).cpu()
+        single = answers.numel() == truth.numel() and not (self.task.kind == "classes" and bool((truth < 0).any()))
+        shares = shares_of(self.task.kind, truth, answers) if single else None
+        return skill_of(self.task.kind, truth, answers), shares
 
     def gradient(self, pair: Pair) -> tuple[float, dict[str, Tensor]]:
         """Loss and gradients of a batch; nothing that a step would see is touched (buffers, random numbers, `grad`)."""

@@ -44,7 +44,6 @@ def judged(live: Live, subject: Subject, losses: list[float], seconds: float, si
     loss = sum(tail) / len(tail) if finite and tail else math.inf
     sigmoid = sigmoid and not getattr(live, "gives_scores", False)
     train = live.skill(subject.sample(1024), sigmoid) if finite else -1.0
-    held = live.skill(subject.validation, sigmoid) if finite and subject.validation else train
+    held, shares = live.scored(subject.validation, sigmoid) if finite and subject.validation else (train, None)
     train, held = (value if math.isfinite(value) else -1.0 for value in (train, held))
-    shares = live.shares(subject.validation, sigmoid) if finite else None
     return Outcome(held, train, loss, finite, live.steps, seconds, losses, shares)

@@ -13,7 +13,7 @@ from torch import Tensor
 from netwright.data.batches import Batch, Inputs
 from netwright.data.dataset import Dataset
 from netwright.data.read import read
-from netwright.doctor.subject import Change, Live, Pair, Subject
+from netwright.doctor.subject import Change, Live, Pair, Scored, Subject
 from netwright.doctor.task import Task
 from netwright.errors import UsageError
 from netwright.language import say
@@ -97,17 +97,18 @@ class RecipeLive(Live):
         with evaluating(self.model):
             return self.forward(pair).float()
 
-    def skill(self, pairs: Sequence[Pair], sigmoid: bool = False) -> float:
+    def scored(self, pairs: Sequence[Pair], sigmoid: bool = False) -> Scored:
         if self.dataset is not self.subject.dataset:
             pairs = self._read_again(pairs)
         if self.task.is_judged:
-            return super().skill(pairs, False)  # networks of recipes end in scores
+            return super().scored(pairs, False)  # networks of recipes end in scores
         base = constant_tokens(self.dataset)
         if not pairs or not math.isfinite(base):
-            return math.nan
+            return math.nan, None
         with evaluating(self.model):
             losses = [(self.loss_on(pair).item(), len(pair)) for pair in pairs]
-        return 1 - sum(loss * count for loss, count in losses) / max(1, sum(count for _, count in losses)) / base
+        mean = sum(loss * count for loss, count in losses) / max(1, sum(count for _, count in losses))
+        return 1 - mean / base, None
 
     def _read_again(self, pairs: Sequence[Pair]) -> list[Pair]:
         """The same examples as this branch's data set encodes them, where it reads them in another way."""

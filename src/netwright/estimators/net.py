@@ -229,9 +229,8 @@ class Net(BaseEstimator):
             with torch.no_grad():  # not inference mode: a lazy module makes its weights here
                 found = self.network_(self._encoded(X))
         except RuntimeError as error:
-            why = first_line(error)
             raise UsageError(say("the network cannot read inputs of shape {shape}: {why}",
-                                 shape=self._shape, why=why)) from None  # fmt: skip
+                                 shape=self._shape, why=first_line(error))) from None  # fmt: skip
         if not isinstance(found, Tensor) or found.shape != wanted:
             came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise UsageError(

@@ -30,7 +30,8 @@ def repaired_targets(subject: Subject, pairing: str, whole: Pair | None = None) 
         branch = live_of(live)
         branch.pairs = list(cut([rows_of(mixed, torch.arange(held, len(mixed)))], batch_of(subject)))
         asked = [rows_of(mixed, torch.arange(held))]
-        live.skill = lambda pairs, sigmoid=False: type(branch).skill(branch, asked, sigmoid)  # type: ignore[method-assign]
+        # the examples are others: nothing is to be paired with those of another branch
+        live.scored = lambda pairs, sigmoid=False: (type(branch).scored(branch, asked, sigmoid)[0], None)  # type: ignore[method-assign]
 
     text = say("y = y[::-1]") if pairing == "reversed" else _lagged(int(pairing.split()[-1]))
     return Change(

@@ -316,9 +316,9 @@ def compared(chart: Chart, change: Change) -> tuple[float, float, float]:
         losses = live.run(steps)
         if not losses or losses[-1] != losses[-1]:
             return 0.0, 0.0, 0.0
-        before, first = live.skill(subject.validation, chart.sigmoid), live.shares(subject.validation, chart.sigmoid)
+        before, first = live.scored(subject.validation, chart.sigmoid)
         if change.apply is not None:
             change.apply(live)
-        after, second = live.skill(subject.validation, chart.sigmoid), live.shares(subject.validation, chart.sigmoid)
+        after, second = live.scored(subject.validation, chart.sigmoid)
         error = 0.025 if first is None or second is None else paired_error(first, second, chart.task.kind)
         return before, after, error

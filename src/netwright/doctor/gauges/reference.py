@@ -25,7 +25,8 @@ def reference(subject: Subject, seconds: float, seed: int = 0) -> Control:
         raise Unmeasured  # what is to be given back is what was given: the simplest learner copies it
     x, y = arrays(subject, subject.sample(MOST))
     if subject.task.kind == "numbers":
-        x, y = x[~wild(y)], y[~wild(y)]
+        usual = ~wild(y)
+        x, y = x[usual], y[usual]
     held = arrays(subject, subject.validation) if subject.validation else (None, None)
     if held[0] is not None and held[0].shape[1:] != x.shape[1:]:
         held = (None, None)

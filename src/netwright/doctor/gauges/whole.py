@@ -95,6 +95,13 @@ def train_whole(
         marks = _marks(goal)
         points = {max(1, round(goal * (place + 1) / POINTS)) for place in range(POINTS)}
         since, finite = 0, True
+
+        def judge() -> None:
+            train = live.skill(subject.sample(1024), sigmoid)
+            held, each = live.scored(subject.validation, sigmoid)
+            curve.append((len(losses), mean(losses[since:]), train, held))
+            shares.append(each)
+
         while len(losses) < goal and watch.seconds < seconds:
             if len(losses) in marks:
                 measures.append(live.measured_step())
@@ -107,13 +114,11 @@ def train_whole(
                 if not finite:
                     break
             if len(losses) in points:
-                curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
-                shares.append(live.shares(subject.validation, sigmoid))
+                judge()
                 since = len(losses)
         spent = watch.seconds
         if not curve or curve[-1][0] != len(losses):
-            curve.append((len(losses), mean(losses[since:]), *_skills(live, subject, sigmoid)))
-            shares.append(live.shares(subject.validation, sigmoid))
+            judge()
         dead = dead_shares(live, subject) if finite else {}
     kept = (
         max(curve, key=lambda point: point[3] if point[3] == point[3] else -math.inf)
@@ -130,11 +135,6 @@ def _marks(goal: int) -> set[int]:
     """The steps that are measured: more of them early, none at the very first (its optimizer has no state yet)."""
     count = min(MEASURED, max(4, goal // 3))
     return {min(goal - 1, round((goal - 1) * (place / max(1, count - 1)) ** 1.5)) for place in range(count)}
-
-
-def _skills(live: Live, subject: Subject, sigmoid: bool) -> tuple[float, float]:
-    train = live.skill(subject.sample(1024), sigmoid)
-    return train, live.skill(subject.validation, sigmoid) if subject.validation else math.nan
 
 
 def dead_shares(live: Live, subject: Subject) -> dict[tuple[str, int], float]:
